@@ -1,0 +1,87 @@
+"""`Inputs`: which fields feed a method, how they are transformed, what is a label, a weight, an observer."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+__all__ = ["Collection", "Feature", "Inputs", "Label"]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Feature(_Settings):
+    """One input field and what is done to it, in this order: transform, clip, standardise.
+
+    A bare string in a list of features means `Feature(name=...)`.
+    """
+
+    name: str
+    transform: Literal["none", "log", "asinh"] = "none"
+    clip: tuple[float, float] | None = None
+    standardise: bool = True
+
+
+class Label(_Settings):
+    """A class label: the method's classes, each with the file's classes folded into it.
+
+    `Label(field="flavour_label", classes={"b": ["bjets"], "c": ["cjets"], "u": ["ujets"]})`. Entries of a file's
+    class that stands nowhere are left out of training (events) or out of the loss (tokens, label -1).
+    The file's class names come from the attribute of the same name as the field.
+    """
+
+    field: str
+    classes: dict[str, list[str]]
+
+
+class Collection(_Settings):
+    """The inputs taken from one collection of variable length, at most `max_length` first in `order_by`.
+
+    `order_by` names a field; entries with the largest absolute value come first. `labels` are per token, by task;
+    `fields` are carried along as they are (identifiers, coordinates).
+    """
+
+    features: list[Feature | str]
+    labels: dict[str, Label] = Field(default_factory=dict)
+    fields: list[str] = Field(default_factory=list)
+    max_length: int | None = None
+    order_by: str | None = None
+
+
+class Inputs(_Settings):
+    """All a method reads from a sample.
+
+    `event` are scalar fields of each record, `collections` its ragged collections, `labels` its class labels by
+    task, `targets` float fields to regress, `weight` the event weight (None: all one), `observers` are carried along.
+    """
+
+    event: list[Feature | str] = Field(default_factory=list)
+    collections: dict[str, Collection] = Field(default_factory=dict)
+    labels: dict[str, Label] = Field(default_factory=dict)
+    targets: list[str] = Field(default_factory=list)
+    weight: str | None = None
+    observers: list[str] = Field(default_factory=list)
+
+    @property
+    def event_features(self) -> list[Feature]:
+        """The event's features, bare names made into `Feature`."""
+        return _features(self.event)
+
+    def collection_features(self, name: str) -> list[Feature]:
+        """The features of a collection, bare names made into `Feature`."""
+        return _features(self.collections[name].features)
+
+    def without_labels(self) -> Inputs:
+        """What is needed to predict: no labels, targets, weights, token labels or identifiers."""
+        collections = {
+            name: collection.model_copy(update={"labels": {}, "fields": []})
+            for name, collection in self.collections.items()
+        }
+        return Inputs(event=self.event, collections=collections, observers=self.observers)
+
+
+def _features(entries: list[Feature | str]) -> list[Feature]:
+    return [Feature(name=entry) if isinstance(entry, str) else entry for entry in entries]
