@@ -11,7 +11,7 @@ from typing import Any
 
 from femtobarn.errors import InputError, closest
 
-__all__ = ["find", "names"]
+__all__ = ["find", "name_of", "names"]
 
 
 def _entries(kind: str) -> dict[str, EntryPoint]:
@@ -33,3 +33,9 @@ def find(kind: str, name: str) -> Any:
     if name not in entries:
         raise InputError(f"there is no {kind.removesuffix('s')} called '{name}'{closest(name, sorted(entries))}")
     return entries[name].load()
+
+
+def name_of(kind: str, thing: type) -> str | None:
+    """The name under which a class is registered, None when it is not; nothing is imported."""
+    value = f"{thing.__module__}:{thing.__qualname__}"
+    return next((name for name, entry in _entries(kind).items() if entry.value == value), None)

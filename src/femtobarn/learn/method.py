@@ -1,0 +1,230 @@
+"""What a method is: the decorator `@method` and the verb `Classifier`.
+
+A method is one class: a pydantic dataclass whose fields are its hyper-parameters, derived from a verb that
+says what it does. The same object is configuration, estimator and documentation:
+
+    tagger = GN1(width=64).fit(train, valid)
+    scores = tagger.predict(test)                  # awkward array: gn1_pb, gn1_pc, gn1_pu
+    tagger.save("gn1"); femtobarn.load("gn1")      # safetensors + YAML; loading executes nothing
+    tagger.export("gn1.onnx")
+
+A method with a network writes four functions: `default_inputs`, `default_training`, `network`, `loss`.
+
+A classical method (templates, trees, cuts) sets `trains_network = False` and writes `default_inputs`, `fit`,
+`predict_batch`, `state` and `restore` instead: its fitted state is a dictionary of arrays, saved and loaded as
+weights are. `fit` must set `self.inputs` and return self:
+
+    @method
+    class Counting(Classifier):
+        trains_network: ClassVar[bool] = False
+        bins: int = 10
+
+        def default_inputs(self) -> Inputs: ...
+        def fit(self, train, valid=None, inputs=None, training=None, resume=None) -> Self:
+            self.inputs = inputs or self.default_inputs()
+            for array in train.batches(100_000): ...   # or to_batch(array, self.inputs, ...) of data.packing
+            return self
+        def predict_batch(self, batch: Batch) -> ak.Array:
+            return self.probabilities(p)               # p: (B, classes) -> record array counting_pb, ...
+        def state(self) -> dict[str, np.ndarray]: ...
+        def restore(self, state: dict[str, np.ndarray]) -> None: ...
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, Self, TypeVar, cast, dataclass_transform
+
+import awkward as ak
+import numpy as np
+import pydantic
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from femtobarn import registry
+from femtobarn.data.inputs import Inputs
+from femtobarn.data.ragged import Batch
+from femtobarn.errors import InputError
+from femtobarn.learn.training import Training
+
+__all__ = ["Classifier", "method"]
+
+T = TypeVar("T")
+
+
+@dataclass_transform(kw_only_default=True)
+def method(cls: type[T]) -> type[T]:
+    """Make a class into a method: a pydantic dataclass, keywords only, nothing misspelt or mistyped."""
+    made: Any = pydantic.dataclasses.dataclass(kw_only=True, config=pydantic.ConfigDict(extra="forbid"))(cls)
+    return cast(type[T], made)
+
+
+@method
+class Classifier(ABC):
+    """The verb *predict*: a probability per class and event.
+
+    Attributes:
+        name: prefix of the predicted fields; by default the name under which the method is registered.
+        inputs: what the fitted method reads, None before `fit`.
+        module: the trained network, None before `fit` and for classical methods.
+        history: one dictionary per epoch: `epoch`, `seconds`, `learning_rate`, `train_<task>`, `train_total`,
+            `valid_<task>`, `valid_total`.
+        trains_network: False for classical methods.
+        contract_exempt: items of the contract suite (tests/contract) the method does not satisfy, with reason.
+        label: the classification task in `inputs.labels` that `predict` answers.
+    """
+
+    trains_network: ClassVar[bool] = True
+    contract_exempt: ClassVar[dict[str, str]] = {}
+    label: ClassVar[str] = "jet"
+
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        self.name = self.name or registry.name_of("methods", type(self)) or type(self).__name__.lower()
+        self.inputs: Inputs | None = None
+        self.module: nn.Module | None = None
+        self.history: list[dict[str, float]] = []
+
+    # ------------------------------------------------------------------ what a method writes
+
+    @abstractmethod
+    def default_inputs(self) -> Inputs:
+        """The paper's inputs and labels."""
+
+    def default_training(self) -> Training:
+        """The paper's optimiser, schedule, batch and epochs."""
+        return Training()
+
+    def network(self, inputs: Inputs, statistics: Any = None) -> nn.Module:
+        """The network, a module from `Batch` to a dictionary of tensors.
+
+        `inputs` says its sizes. `statistics` (`data.cache.Scaling`) are means, deviations and class counts of
+        the training sample for its buffers, None when these come from a saved model.
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no network")
+
+    def loss(self, output: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Terms of the loss by task, each `sum(w l) / sum(|w|)` times its factor; their sum is minimised."""
+        raise NotImplementedError(f"{type(self).__name__} has no loss")
+
+    def predict_batch(self, batch: Batch) -> ak.Array:
+        """Predicted records of one batch. By default the softmax of the network's output `label`."""
+        return self.probabilities(torch.softmax(self.run(batch)[self.label], dim=-1).cpu().numpy())
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All that was fitted, as arrays."""
+        return {name: value.cpu().numpy() for name, value in self.fitted_module.state_dict().items()}
+
+    def restore(self, state: dict[str, NDArray[Any]]) -> None:
+        """Take over what `state` gave; `self.inputs` is set already.
+
+        Raises:
+            InputError: when the state is that of another architecture or of other inputs.
+        """
+        self.module = self.network(self.fitted_inputs).eval()
+        tensors = {name: torch.as_tensor(value) for name, value in state.items()}
+        try:
+            self.module.load_state_dict(tensors)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[-1].strip()
+            raise InputError(f"these weights do not fit '{self.name}' with its inputs: {reason}") from None
+
+    # ------------------------------------------------------------------ what it gets for that
+
+    def fit(
+        self,
+        train: Any,
+        valid: Any = None,
+        inputs: Inputs | None = None,
+        training: Training | None = None,
+        resume: str | Path | None = None,
+    ) -> Self:
+        """Train on the `Sample` train, validate on valid each epoch.
+
+        Args:
+            train: the `Sample` trained on.
+            valid: the `Sample` whose loss chooses the weights that are kept; None: the last are kept.
+            inputs: None for `default_inputs()`.
+            training: None for `default_training()`.
+            resume: folder for checkpoints; if it holds one, training goes on from it exactly.
+        """
+        from femtobarn.learn.loop import fit
+
+        fit(self, train, valid, inputs or self.default_inputs(), training or self.default_training(), resume)
+        return self
+
+    def predict(self, source: Any, batch_size: int = 5000) -> ak.Array:
+        """Records with `<name>_p<class>` per event of a `Sample` or of an awkward array of events."""
+        return ak.concatenate(list(self.predict_stream(source, batch_size)))
+
+    def predict_stream(self, source: Any, batch_size: int = 5000) -> Iterator[ak.Array]:
+        """As `predict`, batch after batch in the order of the source, in bounded memory."""
+        from femtobarn.learn.model_files import unlabelled_batches
+
+        for batch in unlabelled_batches(source, self.fitted_inputs, batch_size):
+            yield self.predict_batch(batch)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the fitted method as a folder: `method.yaml` and `weights.safetensors`."""
+        from femtobarn.learn.model_files import save
+
+        return save(self, Path(folder))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read what `save` wrote; `femtobarn.load` does so for any registered method."""
+        from femtobarn.learn.model_files import load
+
+        loaded = load(folder, cls)
+        assert isinstance(loaded, cls)
+        return loaded
+
+    def export(self, path: str | Path) -> Path:
+        """Write the trained network as ONNX, checked against torch."""
+        from femtobarn.learn.export import export
+
+        return export(self, Path(path))
+
+    # ------------------------------------------------------------------ small helpers
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes predicted, in order."""
+        return list((self.inputs or self.default_inputs()).labels[self.label].classes)
+
+    @property
+    def fitted_inputs(self) -> Inputs:
+        """The inputs of the fitted method. Raises InputError before `fit`."""
+        if self.inputs is None:
+            raise InputError(f"'{self.name}' is not fitted: call fit(train, valid) or load a saved one")
+        return self.inputs
+
+    @property
+    def fitted_module(self) -> nn.Module:
+        """The trained network. Raises InputError before `fit` and for classical methods."""
+        if self.module is None:
+            raise InputError(f"method '{self.name}' has no trained network: call fit(train, valid) first")
+        return self.module
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Hyper-parameters by name, `name` included."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    def run(self, batch: Batch) -> dict[str, Tensor]:
+        """The network's output for a batch, in evaluation mode, without gradients."""
+        module = self.fitted_module.eval()
+        device = next(module.parameters()).device
+        with torch.inference_mode():
+            output: dict[str, Tensor] = module(batch.to(device))
+        return output
+
+    def probabilities(self, values: NDArray[np.floating[Any]], **collections: ak.Array) -> ak.Array:
+        """(B, classes) as records with fields `<name>_p<class>`, further fields or collections beside them."""
+        fields = {f"{self.name}_p{c}": values[:, k] for k, c in enumerate(self.classes)}
+        return ak.zip({**fields, **collections}, depth_limit=1)
