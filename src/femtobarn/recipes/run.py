@@ -1,0 +1,182 @@
+"""What every recipe shares: settings at four scales, stages that cache, units that resume, one timing table.
+
+A recipe is a function of its settings and a `Run`:
+
+    @recipe(scales={"smoke": MySettings(events=100), "quick": MySettings()})
+    def my_system(settings: MySettings, run: Run) -> Result:
+        path = run.cached("simulate ttbar", key, lambda path: simulate("ttbar", 100, path), code=["simulation"])
+        ...
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import torch
+from pydantic import BaseModel, ConfigDict
+
+from femtobarn.data.atomic import atomic
+from femtobarn.errors import InputError, closest
+from femtobarn.evaluate.result import Result
+from femtobarn.learn.config import merged, parse
+from femtobarn.progress import CONSOLE
+
+__all__ = ["Recipe", "Run", "Scale", "Settings", "Unit", "recipe"]
+
+Scale = Literal["smoke", "quick", "standard", "full"]
+
+
+class Settings(BaseModel):
+    """Base of every recipe's settings: frozen, and a misspelt key is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Unit(NamedTuple):
+    """The part of a long recipe that runs alone: one method with one training seed."""
+
+    method: str
+    seed: int
+
+    @classmethod
+    def parse(cls, text: str) -> Unit:
+        """`"gn1:2"` -> `Unit("gn1", 2)`.
+
+        Raises:
+            InputError: for any other form.
+        """
+        method, _, seed = text.partition(":")
+        if not method or not seed.isdigit():
+            raise InputError(f"--only {text}: expected METHOD:SEED, for example gn1:1")
+        return cls(method, int(seed))
+
+    def __str__(self) -> str:
+        return f"{self.method}-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A published system that anyone can repeat: a function, and its settings at each scale."""
+
+    name: str
+    function: Callable[[Any, Run], Result]
+    scales: dict[str, Settings]
+
+    @property
+    def summary(self) -> str:
+        """The first line of the recipe's docstring."""
+        return (self.function.__doc__ or "").strip().partition("\n")[0]
+
+    def settings(self, scale: str, changes: dict[str, Any]) -> Settings:
+        """The settings of `scale` with `changes` ("training.epochs": 3) merged in before they are parsed.
+
+        Raises:
+            InputError: for a scale, a key or a value that does not exist.
+        """
+        if scale not in self.scales:
+            raise InputError(f"{self.name} has no scale '{scale}'{closest(scale, self.scales)}")
+        base = self.scales[scale]
+        return parse(type(base), merged(base.model_dump(), changes), f"--set for {self.name}")
+
+    def __call__(self, settings: Any, run: Run) -> Result:
+        return self.function(settings, run)
+
+
+def recipe(scales: dict[str, Any]) -> Callable[[Callable[[Any, Run], Result]], Recipe]:
+    """Make a function of (settings, run) a recipe of the same name, with its settings at each scale."""
+
+    def wrap(function: Callable[[Any, Run], Result]) -> Recipe:
+        return Recipe(function.__name__.replace("_", "-"), function, scales)
+
+    return wrap
+
+
+@dataclass
+class Run:
+    """One run of a recipe: where it writes, what it remembers, how long each stage took.
+
+    Attributes:
+        out: folder of the report page, the result and the models.
+        cache: folder of samples and other stages, shared by all runs and found again by the hash of their settings
+            and of the code that makes them.
+        workers: processes at once.
+        only: a single unit to run, None for all.
+        seconds: wall time of each stage when it was made, in this run or an earlier one.
+    """
+
+    recipe: str
+    scale: str
+    out: Path
+    seed: int = 1
+    workers: int = field(default_factory=lambda: os.cpu_count() or 1)
+    only: Unit | None = None
+    command: str = ""
+    cache: Path = field(default_factory=lambda: Path(os.environ.get("FEMTOBARN_CACHE", "runs/cache")))
+    started: float = field(default_factory=time.time)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def cached(self, name: str, key: dict[str, Any], build: Callable[[Path], object], *, code: Sequence[str],
+               suffix: str = "") -> Path:  # fmt: skip
+        """The path of a stage's product, built by `build(path)` unless an equal one is there.
+
+        Equal means: the same `key` (settings, as JSON) and the same code in the subpackages `code`. `build` must
+        write whole or not at all; if it resumes by itself, an interrupted stage goes on where it was.
+        """
+        digest = hashlib.sha256(json.dumps([name, key, code_version(*code)], sort_keys=True).encode()).hexdigest()
+        path = self.cache / f"{name.replace(' ', '-')}-{digest[:12]}{suffix}"
+        note = path.with_name(path.name + ".json")
+        if path.exists() and note.exists():
+            self.seconds[name] = json.loads(note.read_text())["seconds"]
+            CONSOLE.print(f"[dim]{name}: found {path}[/]")
+            return path
+        self.cache.mkdir(parents=True, exist_ok=True)
+        with self.stage(name):
+            build(path)
+        with atomic(note) as temporary:
+            temporary.write_text(json.dumps({"stage": name, "key": key, "seconds": self.seconds[name]}))
+        return path
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time a stage, and say when it starts and ends."""
+        CONSOLE.print(f"[bold]{name}[/] ...")
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = round(time.perf_counter() - start, 1)
+        CONSOLE.print(f"[bold]{name}[/] took {self.seconds[name]:.0f} s")
+
+    def map(self, function: Callable[[Run, Unit], Path], units: Sequence[Unit], *, parallel: int = 1) -> list[Path]:
+        """`function(run, unit)` for each unit, `parallel` at once in processes that share the cores evenly."""
+        if parallel == 1 or len(units) == 1:
+            return [function(self, unit) for unit in units]
+        threads = max(1, (os.cpu_count() or 1) // parallel)
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(parallel, context, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
+            return list(pool.map(function, [self] * len(units), units))
+
+
+@cache
+def code_version(*packages: str) -> str:
+    """Hash of what the code of femtobarn's subpackages does: comments and docstrings do not count."""
+    digest = hashlib.sha256()
+    for package in packages:
+        for source in sorted(Path(str(files(f"femtobarn.{package}"))).rglob("*.py")):
+            tree = ast.parse(source.read_text())
+            for node in ast.walk(tree):
+                if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+                    node.body = node.body[1:]
+            digest.update(f"{source.name}{ast.dump(tree)}".encode())
+    return digest.hexdigest()[:16]
