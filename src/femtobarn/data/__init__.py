@@ -1,0 +1,23 @@
+"""Files -> events -> ragged batches: schema, readers, writers, splits, sampling, the cache to train from."""
+
+from femtobarn.data.formats import open_writer
+from femtobarn.data.inputs import Collection, Feature, Inputs, Label
+from femtobarn.data.packing import to_batch
+from femtobarn.data.ragged import Batch, Ragged
+from femtobarn.data.sample import Sample, from_memory, open_sample
+from femtobarn.data.scaling import Scaling
+
+__all__ = [
+    "Batch",
+    "Collection",
+    "Feature",
+    "Inputs",
+    "Label",
+    "Ragged",
+    "Sample",
+    "Scaling",
+    "from_memory",
+    "open_sample",
+    "open_writer",
+    "to_batch",
+]

@@ -28,8 +28,8 @@ class Feature(_Settings):
 class Label(_Settings):
     """A class label: the method's classes, each with the file's classes folded into it.
 
-    `Label(field="flavour_label", classes={"b": ["bjets"], "c": ["cjets"], "u": ["ujets"]})`. Entries of a file's
-    class that stands nowhere are left out of training (events) or out of the loss (tokens, label -1).
+    `Label(field="flavour_label", classes={"b": ["bjets"], "c": ["cjets"], "u": ["ujets"]})`. Entries of a
+    file's class that stands nowhere are left out of training (events) or out of the loss (tokens, label -1).
     The file's class names come from the attribute of the same name as the field.
     """
 
@@ -40,8 +40,8 @@ class Label(_Settings):
 class Collection(_Settings):
     """The inputs taken from one collection of variable length, at most `max_length` first in `order_by`.
 
-    `order_by` names a field; entries with the largest absolute value come first. `labels` are per token, by task;
-    `fields` are carried along as they are (identifiers, coordinates).
+    `order_by` names a field; entries with the largest absolute value come first. `labels` are per token, by
+    task; `fields` are carried along as they are (identifiers, coordinates).
     """
 
     features: list[Feature | str]
@@ -54,8 +54,9 @@ class Collection(_Settings):
 class Inputs(_Settings):
     """All a method reads from a sample.
 
-    `event` are scalar fields of each record, `collections` its ragged collections, `labels` its class labels by
-    task, `targets` float fields to regress, `weight` the event weight (None: all one), `observers` are carried along.
+    `event` are scalar fields of each record, `collections` its ragged collections, `labels` its class labels
+    by task, `targets` float fields to regress, `weight` the event weight (None: all one), `observers` are
+    carried along.
     """
 
     event: list[Feature | str] = Field(default_factory=list)

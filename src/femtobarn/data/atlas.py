@@ -1,0 +1,302 @@
+"""HDF5 in the layout of ATLAS flavour tagging: structured `jets` (N,) and `tracks` (N, M) with `valid`.
+
+Files travel to and from salt, puma and umami unchanged: energies in MeV as the `units` attribute says, class
+names in an attribute named after the label, `unique_jets` and `config` on the root. In memory everything is
+GeV and mm; the fields `pt_btagJes` and `eta_btagJes` are called `pt` and `eta` unless the file has those as
+well.
+
+Written with gzip level 1, which every HDF5 reader has (lzf is h5py's own), in chunks of 1000 jets: on
+simulated jets level 4 makes files 4 % smaller and takes twice the time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import h5py
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from femtobarn.data.atomic import atomic
+from femtobarn.data.reader import build
+from femtobarn.data.schema import DType, Schema
+from femtobarn.data.units import factor
+from femtobarn.errors import InputError
+
+__all__ = ["AtlasReader", "AtlasWriter", "is_atlas", "open_hdf5"]
+
+ALIASES = {"pt_btagJes": "pt", "eta_btagJes": "eta"}
+"""Names in files -> names in memory."""
+
+CHUNK = 1000
+"""Jets per HDF5 chunk."""
+
+_BLOCK = 4 * CHUNK  # jets decompressed at a time, before the padding is thrown away
+
+
+@contextmanager
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file to read.
+
+    Raises:
+        InputError: when it is not there, is no HDF5 file, or cannot be read to its end (truncated, corrupt).
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    try:
+        with h5py.File(path, "r", rdcc_nbytes=32 << 20) as file:
+            yield file
+    except OSError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"{path}: not a readable HDF5 file, truncated or corrupt ({reason}); copy it again"
+        ) from error
+
+
+def is_atlas(file: h5py.File) -> bool:
+    """Whether the file has a structured dataset `jets` with one entry per row."""
+    jets = file.get("jets")
+    return isinstance(jets, h5py.Dataset) and jets.dtype.names is not None and jets.ndim == 1
+
+
+class AtlasReader:
+    """One file in the ATLAS layout; every two-dimensional structured dataset with `valid` is a collection.
+
+    Raises:
+        InputError: when the file does not say its units and `units` (MeV, GeV) is not given.
+    """
+
+    def __init__(self, path: Path, units: str | None = None) -> None:
+        self.path: Path | None = path
+        self.name = str(path)
+        with open_hdf5(path) as file:
+            jets = file["jets"]
+            declared = units or _text(file.attrs.get("units", ""))
+            if not declared:
+                raise InputError(
+                    f"{path} does not say the unit of its energies; give units='MeV' (what ATLAS writes) or 'GeV'"
+                )
+            self._length = len(jets)
+            collections = {
+                name: data
+                for name, data in file.items()
+                if isinstance(data, h5py.Dataset) and data.ndim == 2 and "valid" in (data.dtype.names or ())
+            }
+            for name, data in collections.items():
+                if len(data) != self._length:
+                    raise InputError(f"{path}: '{name}' has {len(data)} rows where 'jets' has {self._length}")
+            names = set(jets.dtype.names)
+            self._stored = {
+                (ALIASES[name] if name in ALIASES and ALIASES[name] not in names else name): name
+                for name in jets.dtype.names
+                if jets.dtype[name].kind in "biuf"
+            }
+            self.schema = Schema(
+                {name: _memory(jets.dtype[stored]) for name, stored in self._stored.items()},
+                {
+                    name: {
+                        inner: _memory(data.dtype[inner])
+                        for inner in data.dtype.names
+                        if inner != "valid" and data.dtype[inner].kind in "biuf"
+                    }
+                    for name, data in collections.items()
+                },
+                _classes(jets, "")
+                | {k: v for name, data in collections.items() for k, v in _classes(data, f"{name}.").items()},
+            )
+            self.attributes = _attributes(file.attrs)
+        self._units = declared
+        factor("pt", declared, self.name)
+
+    def __len__(self) -> int:
+        return self._length
+
+    def read(self, start: int, stop: int, fields: Sequence[str] | None = None) -> ak.Array:
+        """Rows `start:stop`; memory stays bounded by what is kept, padding is dropped block by block."""
+        wanted = self.schema.restrict(fields, self.name)
+        stop = max(start, min(stop, self._length))
+        columns: dict[str, Any] = {}
+        with open_hdf5(Path(self.name)) as file:
+            if wanted.scalars:
+                stored = [self._stored[name] for name in wanted.scalars]
+                rows = file["jets"].fields(stored)[start:stop]
+                for name in wanted.scalars:
+                    column = rows[self._stored[name]].astype(wanted.scalars[name])
+                    columns[name] = self._scaled(name, column)
+            for name, inner in wanted.collections.items():
+                columns[name] = self._collection(file[name], name, inner, start, stop)
+        return build(columns, stop - start)
+
+    def _collection(
+        self, data: h5py.Dataset, name: str, inner: Mapping[str, DType], start: int, stop: int
+    ) -> ak.Array:
+        counts, kept = [np.zeros(0, np.int64)], []
+        select = data.fields([*inner, "valid"])
+        for first in range(start, stop, _BLOCK):
+            # Blocks end on chunk boundaries, so that no chunk is decompressed twice.
+            block = select[first : min(stop, first + _BLOCK)]
+            counts.append(block["valid"].sum(axis=1))
+            kept.append(block[block["valid"]])
+        flat = np.concatenate(kept) if kept else np.zeros(0, [(key, kind) for key, kind in inner.items()])
+        records = {key: self._scaled(f"{name}.{key}", flat[key].astype(kind)) for key, kind in inner.items()}
+        offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+        content = ak.to_layout(build(records, len(flat)))
+        return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(offsets), content))
+
+    def _scaled(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
+        scale = factor(name.rpartition(".")[2], self._units, self.name)
+        return values if scale == 1.0 else (values * values.dtype.type(scale))
+
+
+def _memory(dtype: DType) -> DType:
+    """Type in memory: native byte order, and no half precision, which awkward has no kernels for."""
+    return np.dtype(np.float32) if dtype == np.float16 else dtype.newbyteorder("=")
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _classes(data: h5py.Dataset, prefix: str) -> dict[str, list[str]]:
+    return {
+        prefix + name: [_text(entry) for entry in np.atleast_1d(data.attrs[name])]
+        for name in data.dtype.names
+        if name in data.attrs
+    }
+
+
+def _attributes(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The root's attributes as plain Python; a `config` that is JSON or YAML is unfolded."""
+    attributes: dict[str, Any] = {}
+    for name, value in stored.items():
+        if name in ("units", "unique_jets"):
+            continue
+        plain = value.tolist() if isinstance(value, np.ndarray | np.generic) else _text(value)
+        if name == "config":
+            try:
+                plain = yaml.safe_load(plain)
+            except yaml.YAMLError:
+                pass  # somebody else's text: kept as it is
+            attributes |= plain if isinstance(plain, dict) else {name: plain}
+        else:
+            attributes[name] = plain
+    return attributes
+
+
+class AtlasWriter:
+    """Write jets in the ATLAS layout, chunk by chunk; the file appears on close. Energies go from GeV to MeV.
+
+    Args:
+        path: the file, `.h5`.
+        classes: class names of labels: "flavour_label", "tracks.ftagTruthOriginLabel".
+        attributes: provenance, anything JSON can hold; becomes the `config` attribute.
+        max_length: M, how many members of a collection a row keeps, the first ones.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        classes: Mapping[str, Sequence[str]] | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        max_length: int = 40,
+    ) -> None:
+        self.path = Path(path)
+        self.classes = {name: list(values) for name, values in (classes or {}).items()}
+        self.attributes = dict(attributes or {})
+        self.max_length = max_length
+        self._stack = ExitStack()
+        self._length = 0
+
+    def __enter__(self) -> AtlasWriter:
+        temporary = self._stack.enter_context(atomic(self.path))
+        self._file = self._stack.enter_context(h5py.File(temporary, "w", libver="v110", rdcc_nbytes=64 << 20))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if error[0] is None:
+            self._file.attrs["units"] = "MeV"
+            self._file.attrs["unique_jets"] = self._length
+            self._file.attrs["config"] = json.dumps(self.attributes)
+        self._stack.__exit__(*error)
+
+    def append(self, array: ak.Array) -> None:
+        """Add jets: scalar fields and collections of records, all numbers; float64 is kept as float32."""
+        schema = Schema.of(array)
+        if schema.other:
+            raise InputError(
+                f"{self.path}: the ATLAS layout has no place for '{next(iter(schema.other))}'; write Parquet"
+            )
+        with _disk_full(self.path):
+            jets = np.zeros(
+                len(array), [(_stored(name, schema), _disk(kind)) for name, kind in schema.scalars.items()]
+            )
+            for name in schema.scalars:
+                jets[_stored(name, schema)] = _to_mev(name, ak.to_numpy(array[name]))
+            self._write("jets", jets)
+            for name in schema.collections:
+                self._write(name, self._padded(array[name], schema.collections[name]))
+            self._length += len(array)
+
+    def _padded(self, collection: ak.Array, inner: Mapping[str, DType]) -> NDArray[Any]:
+        collection = collection[:, : self.max_length]
+        counts = ak.to_numpy(ak.num(collection, axis=1))
+        fields = [(name or "value", _disk(kind)) for name, kind in inner.items()]
+        flat = np.zeros(int(counts.sum()), [*fields, ("valid", np.bool_)])
+        content = ak.flatten(collection, axis=1)
+        for name in inner:
+            flat[name or "value"] = _to_mev(name, ak.to_numpy(content[name] if name else content))
+        flat["valid"] = True
+        padded = np.zeros((len(counts), self.max_length), flat.dtype)
+        padded[np.arange(self.max_length) < counts[:, None]] = flat
+        return padded
+
+    def _write(self, name: str, rows: NDArray[Any]) -> None:
+        if name not in self._file:
+            if self._length:
+                raise InputError(f"{self.path}: '{name}' was not among the first rows written")
+            data = self._file.create_dataset(
+                name, (0, *rows.shape[1:]), rows.dtype, maxshape=(None, *rows.shape[1:]),
+                chunks=(CHUNK, *rows.shape[1:]), compression="gzip", compression_opts=1,
+            )  # fmt: skip
+            for field in rows.dtype.names or ():
+                key = field if name == "jets" else f"{name}.{field}"
+                if key in self.classes:
+                    data.attrs[field] = self.classes[key]
+        data = self._file[name]
+        if data.dtype != rows.dtype:
+            raise InputError(
+                f"{self.path}: the fields of '{name}' changed while writing: {data.dtype} to {rows.dtype}"
+            )
+        data.resize(len(data) + len(rows), axis=0)
+        data[len(data) - len(rows) :] = rows
+
+
+@contextmanager
+def _disk_full(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be written ({str(error).splitlines()[0]}); is the disk full?"
+        ) from error
+
+
+def _stored(name: str, schema: Schema) -> str:
+    """Name in the file: pt and eta go under their ATLAS names unless those are taken."""
+    names = {alias: stored for stored, alias in ALIASES.items()}
+    return names[name] if name in names and names[name] not in schema.scalars else name
+
+
+def _disk(dtype: DType) -> DType:
+    return np.dtype(np.float32) if dtype == np.float64 else dtype
+
+
+def _to_mev(name: str, values: NDArray[Any]) -> NDArray[Any]:
+    scale = factor(name, "MeV", name)
+    return values if scale == 1.0 else values * np.float32(1 / scale)

@@ -1,0 +1,101 @@
+"""From a file's suffix to its reader or writer."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from femtobarn.data.atlas import AtlasReader, AtlasWriter, is_atlas, open_hdf5
+from femtobarn.data.parquet import ParquetReader, ParquetWriter
+from femtobarn.data.reader import Reader, Writer
+from femtobarn.errors import InputError, closest
+
+__all__ = ["SUFFIXES", "find_files", "open_reader", "open_writer"]
+
+_HDF5 = (".h5", ".hdf5")
+SUFFIXES = (*_HDF5, ".parquet")
+"""Files that can be opened."""
+
+
+def find_files(source: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Files that a path, a pattern, a folder or a list of these means, sorted within each.
+
+    Raises:
+        InputError: when something means no file.
+    """
+    if not isinstance(source, str | Path):
+        files = [file for entry in source for file in find_files(entry)]
+        if not files:
+            raise InputError("an empty list of files was given")
+        return files
+    path = Path(source)
+    if path.is_dir():
+        files = sorted(
+            file for file in path.iterdir() if file.name.endswith(SUFFIXES) and file.name[0] != "."
+        )
+        if not files:
+            raise InputError(f"{path}: the folder holds no {', '.join(SUFFIXES)} file")
+        return files
+    if path.is_file() or not glob.has_magic(str(source)):
+        if not path.is_file():
+            near = (
+                closest(path.name, sorted(file.name for file in path.parent.iterdir()))
+                if path.parent.is_dir()
+                else ""
+            )
+            raise InputError(f"{path}: there is no such file{near if 'did you mean' in near else ''}")
+        return [path]
+    files = sorted(Path(name) for name in glob.glob(str(source)))
+    if not files:
+        raise InputError(f"{source}: no file matches")
+    return files
+
+
+def open_reader(
+    path: Path, *, collection: str | None = None, tree: str | None = None, units: str | None = None
+) -> Reader:
+    """The reader of one file.
+
+    Raises:
+        InputError: for a kind of file that is not known, or options it does not have.
+    """
+    if path.suffix in _HDF5:
+        with open_hdf5(path) as file:
+            if not is_atlas(file):
+                raise InputError(
+                    f"{path}: an HDF5 file without a structured dataset 'jets'; see `femtobarn inspect`"
+                )
+        return AtlasReader(path, units)
+    if path.suffix == ".parquet":
+        return ParquetReader(path)
+    raise InputError(
+        f"{path}: files ending in '{path.suffix}' are not known; there is: {', '.join(SUFFIXES)}"
+    )
+
+
+def open_writer(
+    path: str | Path,
+    classes: Mapping[str, Sequence[str]] | None = None,
+    attributes: Mapping[str, Any] | None = None,
+    *,
+    max_length: int = 40,
+) -> Writer:
+    """A writer by suffix: `.h5` in the ATLAS layout, `.parquet`. A context manager with `append(array)`.
+
+    Args:
+        path: the file; it appears when the writer closes.
+        classes: class names of labels: "flavour_label", "tracks.ftagTruthOriginLabel".
+        attributes: provenance, anything JSON can hold.
+        max_length: members of a collection that the ATLAS layout keeps per row.
+
+    Raises:
+        InputError: for a suffix that cannot be written.
+    """
+    path = Path(path)
+    if path.suffix in _HDF5:
+        return AtlasWriter(path, classes, attributes, max_length)
+    if path.suffix == ".parquet":
+        return ParquetWriter(path, classes, attributes)
+    raise InputError(f"{path}: cannot write files ending in '{path.suffix}'; use .h5 or .parquet")

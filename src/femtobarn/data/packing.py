@@ -1,0 +1,230 @@
+"""From an awkward array to a `Batch`: the fields that `Inputs` names, packed, checked, labels as class
+indices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from femtobarn.data.inputs import Collection, Feature, Inputs, Label
+from femtobarn.data.ragged import Batch, Ragged
+from femtobarn.data.scaling import transformed
+from femtobarn.data.schema import Schema
+from femtobarn.errors import InputError, closest
+
+__all__ = ["Classes", "fields_of", "label_map", "to_batch"]
+
+Classes = Mapping[str, Sequence[str]]
+
+
+def fields_of(inputs: Inputs) -> list[str]:
+    """Every field of a sample that the inputs need, as "pt" or "tracks.d0", each once."""
+    names = [feature.name for feature in inputs.event_features]
+    names += [label.field for label in inputs.labels.values()]
+    names += [*inputs.targets, *inputs.observers, *([inputs.weight] if inputs.weight else [])]
+    for name, collection in inputs.collections.items():
+        inner = [feature.name for feature in inputs.collection_features(name)]
+        inner += [label.field for label in collection.labels.values()]
+        inner += [*collection.fields, *([collection.order_by] if collection.order_by else [])]
+        names += [f"{name}.{field}" for field in inner]
+    return list(dict.fromkeys(names))
+
+
+def to_batch(
+    array: ak.Array,
+    inputs: Inputs,
+    classes: Classes | None = None,
+    *,
+    where: str = "the array",
+    first_row: int = 0,
+) -> Batch:
+    """Pack rows of an awkward array: values raw, as float32, neither transformed nor standardised.
+
+    Args:
+        array: one record per row.
+        inputs: what to take; `inputs.without_labels()` to predict on data without truth.
+        classes: class names of label fields, as `Schema.classes`. Labels of a field without class names are
+            known by their number as text: `Label(field="Jet_hadronFlavour", classes={"b": ["5"], ...})`.
+        where: how messages call the array, e.g. its file.
+        first_row: row number of the first record, for messages.
+
+    Raises:
+        InputError: naming file, field and row, for a field that is not there, NaN or infinity in a feature, a
+            label outside the file's classes, or a class that the file does not have.
+    """
+    Schema.of(array).restrict(fields_of(inputs), where)
+    place = _Place(where, first_row)
+    event = _stack(
+        [(feature, ak.to_numpy(array[feature.name])) for feature in inputs.event_features],
+        len(array),
+        place,
+        None,
+    )
+    labels: dict[str, torch.Tensor] = {}
+    for task, label in inputs.labels.items():
+        codes = ak.to_numpy(array[label.field])
+        labels[task] = torch.from_numpy(_indices(codes, label, label.field, classes or {}, place, None))
+    for target in inputs.targets:
+        labels[target] = _floats(array, target, place)
+    weights = _floats(array, inputs.weight, place) if inputs.weight else torch.ones(len(array))
+    collections = {
+        name: _collection(array[name], name, inputs, classes or {}, place) for name in inputs.collections
+    }
+    fields = {name: _tensor(ak.to_numpy(array[name])) for name in inputs.observers}
+    return Batch(torch.from_numpy(event), collections, labels, weights, fields)
+
+
+class _Place:
+    """Where a batch comes from, to say in messages."""
+
+    def __init__(self, where: str, first_row: int) -> None:
+        self.where, self.first_row = where, first_row
+
+    def row(self, position: int, segments: NDArray[np.int64] | None) -> int:
+        return self.first_row + int(position if segments is None else segments[position])
+
+
+def _collection(rows: ak.Array, name: str, inputs: Inputs, classes: Classes, place: _Place) -> Ragged:
+    settings = inputs.collections[name]
+    features = inputs.collection_features(name)
+    needed = [entry.partition(".")[2] for entry in fields_of(Inputs(collections={name: settings}))]
+    packed = ak.to_packed(rows[needed]).layout.to_ListOffsetArray64(True)
+    offsets = np.asarray(packed.offsets.data, dtype=np.int64)
+    columns = {field: ak.to_numpy(packed.content.content(field)) for field in needed}
+    offsets, chosen = _first(offsets, columns, settings)
+    if chosen is not None:
+        columns = {field: column[chosen] for field, column in columns.items()}
+    segments = np.repeat(np.arange(len(offsets) - 1), np.diff(offsets))
+    named = [
+        (feature.model_copy(update={"name": f"{name}.{feature.name}"}), columns[feature.name])
+        for feature in features
+    ]
+    values = _stack(named, len(segments), place, segments)
+    fields = {field: _tensor(columns[field]) for field in settings.fields}
+    for task, label in settings.labels.items():
+        indices = _indices(columns[label.field], label, f"{name}.{label.field}", classes, place, segments)
+        fields[task] = torch.from_numpy(indices)
+    return Ragged(torch.from_numpy(values), torch.from_numpy(offsets), fields)
+
+
+def _first(
+    offsets: NDArray[np.int64], columns: Mapping[str, NDArray[Any]], settings: Collection
+) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
+    """Offsets and tokens (None: all, as they are) after ordering and cutting to the length allowed."""
+    counts = np.diff(offsets)
+    longest = settings.max_length
+    short = longest is None or not len(counts) or int(counts.max()) <= longest
+    if settings.order_by is None and short:
+        return offsets, None
+    segments = np.repeat(np.arange(len(counts)), counts)
+    order = np.arange(len(segments))
+    if settings.order_by is not None:
+        key = np.abs(columns[settings.order_by].astype(np.float64))
+        order = np.lexsort((-key, segments))
+    if longest is not None:
+        order = order[np.arange(len(segments)) - offsets[:-1][segments] < longest]
+        counts = np.minimum(counts, longest)
+    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), order
+
+
+def _stack(
+    columns: Sequence[tuple[Feature, NDArray[Any]]],
+    length: int,
+    place: _Place,
+    segments: NDArray[np.int64] | None,
+) -> NDArray[np.float32]:
+    """Columns side by side as (length, F) float32, after a check that they are usable."""
+    values = np.empty((length, len(columns)), dtype=np.float32)
+    for position, (_, column) in enumerate(columns):
+        values[:, position] = column
+    features = [feature for feature, _ in columns]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        usable = np.isfinite(values) & np.isfinite(transformed(values, features))
+    if not usable.all():
+        row, position = (int(entry[0]) for entry in np.nonzero(~usable))
+        feature, value = features[position], values[row, position]
+        what = f"is {value}" if not np.isfinite(value) else f"is {value:g}, which has no {feature.transform}"
+        raise InputError(
+            f"{place.where}: feature '{feature.name}' {what} in row {place.row(row, segments)}; "
+            "remove such rows or give the field a finite default"
+        )
+    return values
+
+
+def label_map(label: Label, name: str, classes: Classes, where: str) -> NDArray[np.int64]:
+    """Class index of each code of the file, -1 for a class of the file that stands nowhere, (number of
+    codes,).
+
+    Raises:
+        InputError: when the file has none of the classes folded into one of the label's.
+    """
+    known = list(classes[name])
+    indices = np.full(len(known), -1, dtype=np.int64)
+    for index, (ours, theirs) in enumerate(label.classes.items()):
+        found = [known.index(entry) for entry in theirs if entry in known]
+        if not found:
+            raise InputError(
+                f"{where}: label '{name}' has no class {' or '.join(theirs)} for '{ours}'"
+                + closest(theirs[0], known)
+            )
+        indices[found] = index
+    return indices
+
+
+def _indices(
+    codes: NDArray[Any],
+    label: Label,
+    name: str,
+    classes: Classes,
+    place: _Place,
+    segments: NDArray[np.int64] | None,
+) -> NDArray[np.int64]:
+    if name not in classes:
+        return _numbered(codes, label, name, place.where)
+    indices = label_map(label, name, classes, place.where)
+    outside = ~((codes >= 0) & (codes < len(indices)))
+    if outside.any():
+        first = int(np.argmax(outside))
+        raise InputError(
+            f"{place.where}: label '{name}' is {codes[first]} in row {place.row(first, segments)}, "
+            f"outside its {len(indices)} classes {', '.join(classes[name])}; mend the label or the list of classes"
+        )
+    return indices[codes.astype(np.int64)]
+
+
+def _numbered(codes: NDArray[Any], label: Label, name: str, where: str) -> NDArray[np.int64]:
+    """Indices of labels whose classes are named by their numbers."""
+    table: dict[int, int] = {}
+    for index, theirs in enumerate(label.classes.values()):
+        for entry in theirs:
+            if not entry.lstrip("-").isdigit():
+                raise InputError(
+                    f"{where}: label '{name}' comes without class names, so its classes are called by number; "
+                    f"write the code instead of '{entry}'"
+                )
+            table[int(entry)] = index
+    values, inverse = np.unique(codes, return_inverse=True)
+    return np.array([table.get(int(value), -1) for value in values], dtype=np.int64)[inverse]
+
+
+def _floats(array: ak.Array, name: str, place: _Place) -> torch.Tensor:
+    values = ak.to_numpy(array[name]).astype(np.float32)
+    if not np.isfinite(values).all():
+        row = int(np.argmin(np.isfinite(values)))
+        raise InputError(
+            f"{place.where}: '{name}' is {values[row]} in row {place.row(row, None)}; it must be finite"
+        )
+    return torch.from_numpy(values)
+
+
+_WIDER: dict[Any, Any] = {np.uint16: np.int32, np.uint32: np.int64, np.uint64: np.int64}
+
+
+def _tensor(values: NDArray[Any]) -> torch.Tensor:
+    """The values in the same type, or the next wider where torch does not compute with it."""
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=_WIDER.get(values.dtype.type, values.dtype)))

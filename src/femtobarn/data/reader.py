@@ -1,0 +1,92 @@
+"""`Reader`: what every file format offers, and the reader of arrays in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import awkward as ak
+
+from femtobarn.data.schema import Schema
+from femtobarn.errors import InputError
+
+__all__ = ["MemoryReader", "Reader", "Writer", "build"]
+
+
+class Reader(Protocol):
+    """One file: rows of records, read by range and by field.
+
+    Attributes:
+        name: how error messages call it, usually the file's path.
+        path: the file, None in memory.
+        schema: its fields.
+        attributes: its provenance, whatever the file carries.
+    """
+
+    name: str
+    path: Path | None
+    schema: Schema
+    attributes: dict[str, Any]
+
+    def __len__(self) -> int: ...
+
+    def read(self, start: int, stop: int, fields: Sequence[str] | None = None) -> ak.Array:
+        """Rows `start:stop` with the given fields ("pt", "tracks.d0", or "tracks" for all of it)."""
+        ...
+
+
+class Writer(Protocol):
+    """A file being written, row by row; a context manager, the file appears when it closes."""
+
+    def __enter__(self) -> Writer: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def append(self, array: ak.Array) -> None:
+        """Add rows; every call must bring the same fields."""
+        ...
+
+
+class MemoryReader:
+    """Rows of an awkward array in memory."""
+
+    def __init__(
+        self, array: ak.Array, classes: dict[str, list[str]] | None = None, name: str = "memory"
+    ) -> None:
+        self.name = name
+        self.path: Path | None = None
+        self.array = array
+        self.schema = Schema.of(array, classes)
+        self.attributes: dict[str, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def read(self, start: int, stop: int, fields: Sequence[str] | None = None) -> ak.Array:
+        """Rows `start:stop` with the given fields."""
+        rows = self.array[start:stop]
+        if fields is None:
+            return rows
+        return pick(rows, self.schema.restrict(fields, self.name))
+
+
+def pick(rows: ak.Array, wanted: Schema) -> ak.Array:
+    """Only the wanted fields of an array of records."""
+    inner: dict[str, list[str]] = {name: list(fields) for name, fields in wanted.collections.items()}
+    columns = {name: rows[name] for name in wanted.scalars}
+    for name in wanted.other:
+        outer, _, nested = name.partition(".")
+        inner.setdefault(outer, []).extend([nested] if nested else [])
+    for name, fields in inner.items():
+        columns[name] = rows[name] if fields in ([""], []) else rows[name][fields]
+    return build(columns, len(rows))
+
+
+def build(columns: dict[str, Any], length: int) -> ak.Array:
+    """An array of records from its columns, each of `length` rows; no columns give empty records."""
+    for name, column in columns.items():
+        if len(column) != length:
+            raise InputError(f"field '{name}' has {len(column)} rows where {length} were expected")
+    contents = [ak.to_layout(column) for column in columns.values()]
+    return ak.Array(ak.contents.RecordArray(contents, list(columns), length=length))
