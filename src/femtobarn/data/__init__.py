@@ -1,7 +1,9 @@
 """Files -> events -> ragged batches: schema, readers, writers, splits, sampling, the cache to train from."""
 
+from femtobarn.data.cache import PackedCache
 from femtobarn.data.formats import open_writer
 from femtobarn.data.inputs import Collection, Feature, Inputs, Label
+from femtobarn.data.loader import Loader
 from femtobarn.data.packing import to_batch
 from femtobarn.data.ragged import Batch, Ragged
 from femtobarn.data.sample import Sample, from_memory, open_sample
@@ -13,6 +15,8 @@ __all__ = [
     "Feature",
     "Inputs",
     "Label",
+    "Loader",
+    "PackedCache",
     "Ragged",
     "Sample",
     "Scaling",

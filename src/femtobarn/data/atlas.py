@@ -24,7 +24,7 @@ import yaml
 from numpy.typing import NDArray
 
 from femtobarn.data.atomic import atomic
-from femtobarn.data.reader import build
+from femtobarn.data.reader import build, file_key
 from femtobarn.data.schema import DType, Schema
 from femtobarn.data.units import factor
 from femtobarn.errors import InputError
@@ -116,6 +116,10 @@ class AtlasReader:
 
     def __len__(self) -> int:
         return self._length
+
+    def key(self) -> str:
+        """Text that changes when the file or the way it is read does."""
+        return file_key(Path(self.name), self._units)
 
     def read(self, start: int, stop: int, fields: Sequence[str] | None = None) -> ak.Array:
         """Rows `start:stop`; memory stays bounded by what is kept, padding is dropped block by block."""

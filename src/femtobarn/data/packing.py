@@ -3,7 +3,8 @@ indices."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import awkward as ak
@@ -17,9 +18,27 @@ from femtobarn.data.scaling import transformed
 from femtobarn.data.schema import Schema
 from femtobarn.errors import InputError, closest
 
-__all__ = ["Classes", "fields_of", "label_map", "to_batch"]
+__all__ = ["Classes", "Place", "fields_of", "known", "label_map", "to_batch"]
 
 Classes = Mapping[str, Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an array comes from, for messages.
+
+    Attributes:
+        where: its file or files.
+        locate: file and row number of a row of the array; None: "where, row N".
+    """
+
+    where: str = "the array"
+    locate: Callable[[int], str] | None = None
+
+    def row(self, position: int, segments: NDArray[np.int64] | None = None) -> str:
+        """File and row of a row, or of a token when the event of each token is given."""
+        row = int(position if segments is None else segments[position])
+        return self.locate(row) if self.locate else f"{self.where}, row {row}"
 
 
 def fields_of(inputs: Inputs) -> list[str]:
@@ -39,9 +58,7 @@ def to_batch(
     array: ak.Array,
     inputs: Inputs,
     classes: Classes | None = None,
-    *,
-    where: str = "the array",
-    first_row: int = 0,
+    place: Place | None = None,
 ) -> Batch:
     """Pack rows of an awkward array: values raw, as float32, neither transformed nor standardised.
 
@@ -50,15 +67,14 @@ def to_batch(
         inputs: what to take; `inputs.without_labels()` to predict on data without truth.
         classes: class names of label fields, as `Schema.classes`. Labels of a field without class names are
             known by their number as text: `Label(field="Jet_hadronFlavour", classes={"b": ["5"], ...})`.
-        where: how messages call the array, e.g. its file.
-        first_row: row number of the first record, for messages.
+        place: how messages call the array and its rows.
 
     Raises:
         InputError: naming file, field and row, for a field that is not there, NaN or infinity in a feature, a
             label outside the file's classes, or a class that the file does not have.
     """
-    Schema.of(array).restrict(fields_of(inputs), where)
-    place = _Place(where, first_row)
+    place = place or Place()
+    Schema.of(array).restrict(fields_of(inputs), place.where)
     event = _stack(
         [(feature, ak.to_numpy(array[feature.name])) for feature in inputs.event_features],
         len(array),
@@ -79,17 +95,15 @@ def to_batch(
     return Batch(torch.from_numpy(event), collections, labels, weights, fields)
 
 
-class _Place:
-    """Where a batch comes from, to say in messages."""
-
-    def __init__(self, where: str, first_row: int) -> None:
-        self.where, self.first_row = where, first_row
-
-    def row(self, position: int, segments: NDArray[np.int64] | None) -> int:
-        return self.first_row + int(position if segments is None else segments[position])
+def known(array: ak.Array, inputs: Inputs, classes: Classes, place: Place) -> NDArray[np.bool_]:
+    """Rows that at least one event label of the inputs gives a class, all where there are no labels; (N,) bool."""
+    mask = np.full(len(array), not inputs.labels)
+    for label in inputs.labels.values():
+        mask |= _indices(ak.to_numpy(array[label.field]), label, label.field, classes, place, None) >= 0
+    return mask
 
 
-def _collection(rows: ak.Array, name: str, inputs: Inputs, classes: Classes, place: _Place) -> Ragged:
+def _collection(rows: ak.Array, name: str, inputs: Inputs, classes: Classes, place: Place) -> Ragged:
     settings = inputs.collections[name]
     features = inputs.collection_features(name)
     needed = [entry.partition(".")[2] for entry in fields_of(Inputs(collections={name: settings}))]
@@ -135,7 +149,7 @@ def _first(
 def _stack(
     columns: Sequence[tuple[Feature, NDArray[Any]]],
     length: int,
-    place: _Place,
+    place: Place,
     segments: NDArray[np.int64] | None,
 ) -> NDArray[np.float32]:
     """Columns side by side as (length, F) float32, after a check that they are usable."""
@@ -150,8 +164,7 @@ def _stack(
         feature, value = features[position], values[row, position]
         what = f"is {value}" if not np.isfinite(value) else f"is {value:g}, which has no {feature.transform}"
         raise InputError(
-            f"{place.where}: feature '{feature.name}' {what} in row {place.row(row, segments)}; "
-            "remove such rows or give the field a finite default"
+            f"{place.row(row, segments)}: feature '{feature.name}' {what}; remove such rows or give the field a finite default"
         )
     return values
 
@@ -181,7 +194,7 @@ def _indices(
     label: Label,
     name: str,
     classes: Classes,
-    place: _Place,
+    place: Place,
     segments: NDArray[np.int64] | None,
 ) -> NDArray[np.int64]:
     if name not in classes:
@@ -191,8 +204,7 @@ def _indices(
     if outside.any():
         first = int(np.argmax(outside))
         raise InputError(
-            f"{place.where}: label '{name}' is {codes[first]} in row {place.row(first, segments)}, "
-            f"outside its {len(indices)} classes {', '.join(classes[name])}; mend the label or the list of classes"
+            f"{place.row(first, segments)}: label '{name}' is {codes[first]}, outside its {len(indices)} classes {', '.join(classes[name])}; mend the label or the list of classes"
         )
     return indices[codes.astype(np.int64)]
 
@@ -212,13 +224,11 @@ def _numbered(codes: NDArray[Any], label: Label, name: str, where: str) -> NDArr
     return np.array([table.get(int(value), -1) for value in values], dtype=np.int64)[inverse]
 
 
-def _floats(array: ak.Array, name: str, place: _Place) -> torch.Tensor:
+def _floats(array: ak.Array, name: str, place: Place) -> torch.Tensor:
     values = ak.to_numpy(array[name]).astype(np.float32)
     if not np.isfinite(values).all():
         row = int(np.argmin(np.isfinite(values)))
-        raise InputError(
-            f"{place.where}: '{name}' is {values[row]} in row {place.row(row, None)}; it must be finite"
-        )
+        raise InputError(f"{place.row(row)}: '{name}' is {values[row]}; it must be finite")
     return torch.from_numpy(values)
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from femtobarn.data.atomic import atomic
-from femtobarn.data.reader import build, pick
+from femtobarn.data.reader import build, file_key, pick
 from femtobarn.data.schema import Schema
 from femtobarn.errors import InputError
 
@@ -57,6 +57,10 @@ class ParquetReader:
 
     def __len__(self) -> int:
         return self._starts[-1]
+
+    def key(self) -> str:
+        """Text that changes when the file or the way it is read does."""
+        return file_key(Path(self.name))
 
     def read(self, start: int, stop: int, fields: Sequence[str] | None = None) -> ak.Array:
         """Rows `start:stop` with the given fields."""

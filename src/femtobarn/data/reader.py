@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import awkward as ak
+import numpy as np
 
 from femtobarn.data.schema import Schema
 from femtobarn.errors import InputError
 
-__all__ = ["MemoryReader", "Reader", "Writer", "build"]
+__all__ = ["MemoryReader", "Reader", "Writer", "build", "file_key", "pick"]
 
 
 class Reader(Protocol):
@@ -30,6 +32,10 @@ class Reader(Protocol):
     attributes: dict[str, Any]
 
     def __len__(self) -> int: ...
+
+    def key(self) -> str:
+        """Text that changes when the content or the way it is read does."""
+        ...
 
     def read(self, start: int, stop: int, fields: Sequence[str] | None = None) -> ak.Array:
         """Rows `start:stop` with the given fields ("pt", "tracks.d0", or "tracks" for all of it)."""
@@ -63,12 +69,26 @@ class MemoryReader:
     def __len__(self) -> int:
         return len(self.array)
 
+    def key(self) -> str:
+        """Hash of the array."""
+        form, _, buffers = ak.to_buffers(ak.to_packed(self.array))
+        digest = hashlib.sha256(form.to_json().encode())
+        for name in sorted(buffers):
+            digest.update(np.ascontiguousarray(buffers[name]).tobytes())
+        return digest.hexdigest()
+
     def read(self, start: int, stop: int, fields: Sequence[str] | None = None) -> ak.Array:
         """Rows `start:stop` with the given fields."""
         rows = self.array[start:stop]
         if fields is None:
             return rows
         return pick(rows, self.schema.restrict(fields, self.name))
+
+
+def file_key(path: Path, *options: object) -> str:
+    """Text that changes when the file or the way it is read does: path, size, time of change, options."""
+    status = path.stat()
+    return "|".join(map(str, (path.resolve(), status.st_size, status.st_mtime_ns, *options)))
 
 
 def pick(rows: ak.Array, wanted: Schema) -> ak.Array:

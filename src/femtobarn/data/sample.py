@@ -118,6 +118,12 @@ class Sample:
         inverse[order] = np.arange(len(order))
         return ak.to_packed(array[inverse])
 
+    def locate(self, position: int) -> str:
+        """File and row number of a row of the view, for messages."""
+        row = position if self.rows is None else int(self.rows[position])
+        source = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return f"{self.readers[source].name}, row {row - int(self._starts[source])}"
+
     def batches(self, size: int = 10_000, fields: Sequence[str] | None = None) -> Iterator[ak.Array]:
         """All rows in order, `size` at a time; memory does not depend on the sample's length."""
         for start in range(0, len(self), size):

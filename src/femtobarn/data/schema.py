@@ -141,6 +141,5 @@ class Schema:
 
 
 def _number(content: Any) -> DType | None:
-    if isinstance(content, ak.types.NumpyType) and not content.parameters:
-        return np.dtype(content.primitive)
-    return None
+    plain = isinstance(content, ak.types.NumpyType) and not content.parameters
+    return np.dtype(str(content.primitive)) if plain else None

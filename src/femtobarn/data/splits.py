@@ -39,7 +39,8 @@ def fold_of(process: str, seed: int, run: ArrayLike, lumi: ArrayLike, event: Arr
         mixed: Any = np.atleast_1d(state)
         for number in (seed, run, lumi, event):
             mixed = _mix(mixed + np.asarray(number).astype(np.int64).astype(np.uint64))
-    return (((mixed >> np.uint64(32)) * np.uint64(10)) >> np.uint64(32)).astype(np.uint8)
+    fold: NDArray[np.uint8] = (((mixed >> np.uint64(32)) * np.uint64(10)) >> np.uint64(32)).astype(np.uint8)
+    return fold
 
 
 def _mix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -65,4 +66,5 @@ def split_of(fold: ArrayLike) -> NDArray[np.str_]:
     names = np.empty(10, dtype="U5")
     for name, folds in SPLITS.items():
         names[list(folds)] = name
-    return names[np.asarray(fold)]
+    split: NDArray[np.str_] = names[np.asarray(fold)]
+    return split

@@ -1,0 +1,222 @@
+"""`PackedCache`: exactly the inputs a training needs, packed on disk once, keyed by content, read in bounded memory.
+
+A folder of flat binary columns (event features, weights, labels; offsets and columns of each collection) beside a
+`meta.json`. Plain arrays read back faster than Arrow IPC and need no more code. Columns are read into buffers with
+`preadv`, never memory-mapped, so that resident memory does not grow with the sample.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import femtobarn
+from femtobarn.data import packing
+from femtobarn.data.atomic import atomic
+from femtobarn.data.columns import Columns, Table
+from femtobarn.data.inputs import Inputs
+from femtobarn.data.ragged import Batch
+from femtobarn.data.sample import Sample
+from femtobarn.data.scaling import Scaling, ScalingFit
+from femtobarn.errors import InputError
+
+__all__ = ["PackedCache"]
+
+_STEP = 20_000  # rows packed at a time
+
+Progress = Callable[[int, int], None]
+
+
+class PackedCache:
+    """A packed training sample on disk.
+
+    Attributes:
+        folder: where it is.
+        inputs: what it holds.
+        classes: names of the classes of each task, in the order of the indices; a collection's task "origin" is called
+            "tracks.origin".
+        scaling: weighted mean and width of every feature, transformed and clipped.
+        dropped: rows left out because no event label knew their class.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        try:
+            meta = json.loads((self.folder / "meta.json").read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(f"{folder}: not a packed cache; build it anew") from error
+        self.inputs = Inputs.model_validate(meta["inputs"])
+        self.scaling = Scaling.model_validate(meta["scaling"])
+        self.dropped: int = meta["dropped"]
+        self.classes = _task_classes(self.inputs)
+        self._counts: dict[str, list[float]] = meta["counts"]
+        self._length: int = meta["length"]
+        self._table = Table(self.folder, meta["columns"], meta["collections"])
+
+    def __len__(self) -> int:
+        return self._length
+
+    @classmethod
+    def build(
+        cls, sample: Sample, inputs: Inputs, folder: str | Path, progress: Progress | None = None
+    ) -> PackedCache:
+        """The cache of a sample and its inputs below `folder`: found there, or built, streaming.
+
+        Rows whose event label stands in none of the label's classes are left out. Values are kept raw: transform,
+        clip and standardisation happen in the network.
+
+        Args:
+            sample: rows to pack; `sample.weights` multiply the weight field.
+            inputs: what to pack.
+            folder: holds one sub-folder per content key.
+            progress: called with (rows done, rows in all).
+
+        Raises:
+            InputError: naming file, field and row: NaN or infinity in a feature, a label outside the classes, a field
+                that is not there; an empty sample; a full disk.
+        """
+        target = Path(folder) / _key(sample, inputs)
+        if not (target / "meta.json").is_file():
+            if len(sample) == 0:
+                raise InputError(f"{sample.where}: there are no rows to train on")
+            with atomic(target) as temporary:
+                temporary.mkdir(parents=True)
+                _Builder(sample, inputs, temporary).run(progress)
+        return cls(target)
+
+    def batch(self, start: int, stop: int) -> Batch:
+        """Rows `start:stop`, in order."""
+        return self.read([(start, min(stop, len(self)))]).batch()
+
+    def read(self, ranges: Sequence[tuple[int, int]], pool: dict[str, NDArray[Any]] | None = None) -> Columns:
+        """Ranges of rows, one after the other, as columns in memory.
+
+        Args:
+            ranges: (start, stop) of each.
+            pool: buffers to read into, reused from call to call; what was read before is overwritten.
+        """
+        return self._table.read(ranges, pool)
+
+    def class_counts(self, task: str) -> NDArray[np.float64]:
+        """Sum of |weight| per class of a task ("jet"; "tracks.origin" for tokens), (classes,)."""
+        if task not in self._counts:
+            raise InputError(f"{self.folder}: there is no task '{task}'; there is: {', '.join(self._counts)}")
+        return np.array(self._counts[task])
+
+
+def _task_classes(inputs: Inputs) -> dict[str, list[str]]:
+    tasks = {task: list(label.classes) for task, label in inputs.labels.items()}
+    for name, collection in inputs.collections.items():
+        tasks |= {f"{name}.{task}": list(label.classes) for task, label in collection.labels.items()}
+    return tasks
+
+
+def _key(sample: Sample, inputs: Inputs) -> str:
+    """Hash of all that the content depends on: files, rows, weights, inputs, and the code that packs."""
+    digest = hashlib.sha256()
+    for part in (
+        femtobarn.__version__,
+        inputs.model_dump_json(),
+        *(reader.key() for reader in sample.readers),
+    ):
+        digest.update(part.encode() + b"\0")
+    for module in (packing.__file__, __file__):
+        digest.update(Path(module).read_bytes())
+    for values in (sample.rows, sample.weights):
+        digest.update(b"all" if values is None else np.ascontiguousarray(values).tobytes())
+    return digest.hexdigest()[:20]
+
+
+class _Builder:
+    """Packs a sample block by block and appends to one file per column."""
+
+    def __init__(self, sample: Sample, inputs: Inputs, folder: Path) -> None:
+        self.sample, self.inputs, self.folder = sample, inputs, folder
+        self.fit = ScalingFit(inputs)
+        self.counts = {task: np.zeros(len(names)) for task, names in _task_classes(inputs).items()}
+        self.columns: dict[str, Any] = {}
+        self.collections: dict[str, dict[str, Any]] = {name: {} for name in inputs.collections}
+        self.tokens = dict.fromkeys(inputs.collections, 0)
+        self.length = 0
+
+    def run(self, progress: Progress | None) -> None:
+        fields, total = packing.fields_of(self.inputs), len(self.sample)
+        with ExitStack() as stack:
+            self._open = lambda name: stack.enter_context((self.folder / name).open("ab", buffering=0))
+            self._files: dict[str, Any] = {}
+            for name in self.inputs.collections:
+                self._append(f"{name}.offsets.bin", np.zeros(1, dtype=np.int64))
+            for start in range(0, total, _STEP):
+                self._add(self.sample.read(start, start + _STEP, fields), start)
+                if progress is not None:
+                    progress(min(start + _STEP, total), total)
+        if self.length == 0:
+            raise InputError(
+                f"{self.sample.where}: no row belongs to a class of the labels; check their classes"
+            )
+        meta = {
+            "length": self.length,
+            "dropped": total - self.length,
+            "files": [str(file) for file in self.sample.files],
+            "inputs": self.inputs.model_dump(mode="json"),
+            "scaling": self.fit.result().model_dump(),
+            "counts": {task: counts.tolist() for task, counts in self.counts.items()},
+            "columns": self.columns,
+            "collections": self.collections,
+        }
+        (self.folder / "meta.json").write_text(json.dumps(meta, indent=1))
+
+    def _add(self, array: Any, start: int) -> None:
+        classes = self.sample.schema.classes
+        place = packing.Place(self.sample.where, lambda row: self.sample.locate(start + row))
+        positions = np.flatnonzero(packing.known(array, self.inputs, classes, place))
+        if len(positions) < len(array):
+            array = array[positions]
+            place = packing.Place(
+                self.sample.where, lambda row: self.sample.locate(start + int(positions[row]))
+            )
+        batch = packing.to_batch(array, self.inputs, classes, place)
+        if self.sample.weights is not None:
+            batch.weights *= torch.from_numpy(self.sample.weights[start + positions])
+        self.fit.add(batch)
+        self._count(batch)
+        columns = Columns.of(batch, self.inputs)
+        for name, values in columns.events.items():
+            self.columns[name] = [values.dtype.str, list(values.shape[1:])]
+            self._append(f"{name}.bin", values)
+        for name, (offsets, tokens) in columns.tokens.items():
+            self._append(f"{name}.offsets.bin", offsets[1:] + self.tokens[name])
+            self.tokens[name] += int(offsets[-1])
+            for column, values in tokens.items():
+                self.collections[name][column] = [values.dtype.str, list(values.shape[1:])]
+                self._append(f"{name}.{column}.bin", values)
+        self.length += len(batch)
+
+    def _count(self, batch: Batch) -> None:
+        weights = np.abs(batch.weights.numpy().astype(np.float64))
+        for task in self.inputs.labels:
+            self._tally(task, batch.labels[task].numpy(), weights)
+        for name, collection in self.inputs.collections.items():
+            tokens = np.repeat(weights, batch.collections[name].lengths.numpy())
+            for task in collection.labels:
+                self._tally(f"{name}.{task}", batch.collections[name].fields[task].numpy(), tokens)
+
+    def _tally(self, task: str, indices: NDArray[np.int64], weights: NDArray[np.float64]) -> None:
+        counts = self.counts[task]
+        counts += np.bincount(indices + 1, weights=weights, minlength=len(counts) + 1)[1:]
+
+    def _append(self, name: str, values: NDArray[Any]) -> None:
+        if name not in self._files:
+            self._files[name] = self._open(name)
+        view = memoryview(np.ascontiguousarray(values)).cast("B") if values.size else memoryview(b"")
+        while view:
+            view = view[os.write(self._files[name].fileno(), view) :]
