@@ -1,0 +1,29 @@
+"""From the tokens of an event to one vector."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from femtobarn.nn.ragged import Layout, segment_softmax, segment_sum
+
+__all__ = ["AttentionPooling"]
+
+
+class AttentionPooling(nn.Module):
+    """sum_i softmax_i(g(h_i)) h_i over an event's tokens [global attention, Li et al., 1511.05493, Eq. 7].
+
+    g is a network of one hidden layer. An event without tokens gets a learned vector: it is not nothing to know.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.gate = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
+        self.empty = nn.Parameter(torch.zeros(width))
+
+    def forward(self, h: Tensor, layout: Layout) -> Tensor:
+        """h: (T, width) in the layout's order; gives (B, width)."""
+        share = segment_softmax(self.gate(h), layout.segments, layout.events)
+        pooled = segment_sum(share * h, layout.segments, layout.events)
+        without = (layout.offsets[1:] == layout.offsets[:-1]).unsqueeze(-1)
+        return torch.where(without, self.empty, pooled)

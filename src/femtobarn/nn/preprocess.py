@@ -1,0 +1,67 @@
+"""Transform, clip and standardise inside the network, so that a saved or exported model takes raw values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from femtobarn.data.inputs import Feature
+from femtobarn.data.scaling import Moments, Scaling
+
+__all__ = ["Preprocess", "Statistics"]
+
+
+@dataclass
+class Statistics:
+    """What a network's buffers take from the training sample.
+
+    Attributes:
+        scaling: means and deviations of the transformed features.
+        counts: sum of absolute weights per class, by task ("jet") or collection and task ("tracks.origin").
+    """
+
+    scaling: Scaling
+    counts: dict[str, list[float]] = field(default_factory=dict)
+
+
+class Preprocess(nn.Module):
+    """(N, F) raw values to `(clip(transform(x)) - mean) / std`, as `data.scaling` defines them.
+
+    Means and deviations are buffers: they are saved with the weights. None leaves them at 0 and 1, to be loaded.
+    """
+
+    mean: Tensor
+    std: Tensor
+    low: Tensor
+    high: Tensor
+
+    def __init__(self, features: Sequence[Feature], moments: Moments | None) -> None:
+        super().__init__()
+        count = len(features)
+        self.logs = [k for k, feature in enumerate(features) if feature.transform == "log"]
+        self.asinhs = [k for k, feature in enumerate(features) if feature.transform == "asinh"]
+        self.clips = any(feature.clip for feature in features)
+        limits = [feature.clip or (-torch.inf, torch.inf) for feature in features]
+        mean, std = (moments.mean, moments.std) if moments else ([0.0] * count, [1.0] * count)
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32))
+        # Limits follow from the inputs: nothing to save.
+        bounds = torch.tensor(limits, dtype=torch.float32).view(count, 2)
+        self.register_buffer("low", bounds[:, 0].contiguous(), persistent=False)
+        self.register_buffer("high", bounds[:, 1].contiguous(), persistent=False)
+
+    def forward(self, values: Tensor) -> Tensor:
+        """values: (N, F) float32, checked to be finite where they were read."""
+        if self.logs or self.asinhs:
+            columns = list(values.unbind(-1))
+            for k in self.logs:
+                columns[k] = torch.log(columns[k])
+            for k in self.asinhs:
+                columns[k] = torch.asinh(columns[k])
+            values = torch.stack(columns, -1)
+        if self.clips:
+            values = torch.minimum(torch.maximum(values, self.low), self.high)
+        return (values - self.mean) / self.std

@@ -1,0 +1,220 @@
+"""GN1: flavour tagging with a graph attention network on a jet's tracks [ATL-PHYS-PUB-2022-027]."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import awkward as ak
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from femtobarn.data.inputs import Collection, Inputs, Label
+from femtobarn.data.ragged import Batch
+from femtobarn.learn.method import Classifier, method
+from femtobarn.learn.training import Training
+from femtobarn.nn.attention import GATv2
+from femtobarn.nn.heads import PairHead, TokenHead, dense
+from femtobarn.nn.losses import binary_cross_entropy, cross_entropy, inverse_frequencies
+from femtobarn.nn.pooling import AttentionPooling
+from femtobarn.nn.preprocess import Preprocess, Statistics
+from femtobarn.nn.ragged import Layout
+from femtobarn.physics.vertexing import vertices_from_pairs
+
+__all__ = ["GN1", "JET_FEATURES", "TRACK_FEATURES"]
+
+JET_FEATURES = ["pt", "eta"]
+
+TRACK_FEATURES = [
+    "qOverP",
+    "deta",
+    "dphi",
+    "d0",
+    "z0SinTheta",
+    "qOverPUncertainty",
+    "thetaUncertainty",
+    "phiUncertainty",
+    "IP3D_signed_d0_significance",
+    "IP3D_signed_z0_significance",
+    "numberOfPixelHits",
+    "numberOfSCTHits",
+    "numberOfInnermostPixelLayerHits",
+    "numberOfNextToInnermostPixelLayerHits",
+    "numberOfInnermostPixelLayerSharedHits",
+    "numberOfInnermostPixelLayerSplitHits",
+    "numberOfPixelSharedHits",
+    "numberOfPixelSplitHits",
+    "numberOfSCTSharedHits",
+    "numberOfPixelHoles",
+    "numberOfSCTHoles",
+]
+"""The paper's 21 inputs per track (Table 1), by their names in ATLAS files."""
+
+ORIGINS = {
+    "Pileup": ["Pileup"],
+    "Fake": ["Fake"],
+    "Primary": ["Primary"],
+    "FromB": ["FromB"],
+    "FromBC": ["FromBC"],
+    "FromC": ["FromC"],
+    "OtherSecondary": ["FromTau", "OtherSecondary"],
+}
+"""The seven track origins (Table 2) and the classes of a file that make them: tracks from taus are secondaries."""
+
+HEAVY_FLAVOUR = [3, 4, 5]
+"""Origins whose pairs count double in the vertex loss: FromB, FromBC, FromC."""
+
+
+@method
+class GN1(Classifier):
+    """Graph attention network on a jet's tracks [ATL-PHYS-PUB-2022-027].
+
+    A network per track (jet features copied onto each track), graph attention between all tracks of a jet, attention
+    pooling, and three heads trained together: the jet's flavour, the origin of each track, and whether two tracks
+    share a vertex. L = L_jet + vertex_weight L_vertex + origin_weight L_origin (Eq. 4).
+
+    Attributes:
+        width: numbers per track between layers, and per jet.
+        layers: layers of graph attention.
+        heads: attention heads per layer, each of the full width.
+        initial: hidden sizes of the network per track.
+        jet_head: hidden sizes of the jet's head.
+        origin_head: hidden sizes of the head per track.
+        vertex_head: hidden sizes of the head per pair of tracks.
+        origin_weight: weight of the track origins in the loss; 0 leaves the task out, computation included.
+        vertex_weight: weight of the vertices in the loss; 0 leaves the task out.
+        vertex_threshold: two tracks are joined if they share a vertex with at least this probability.
+        leptons: also read `leptonID`, the GN1Lep of the paper.
+    """
+
+    width: int = Field(default=64, ge=1)
+    layers: int = Field(default=3, ge=1)
+    heads: int = Field(default=2, ge=1)
+    initial: tuple[int, ...] = (64, 64, 64)
+    jet_head: tuple[int, ...] = (128, 64, 32, 16)
+    origin_head: tuple[int, ...] = (128, 64, 32)
+    vertex_head: tuple[int, ...] = (128, 64, 32)
+    origin_weight: float = Field(default=0.5, ge=0)
+    vertex_weight: float = Field(default=1.5, ge=0)
+    vertex_threshold: float = Field(default=0.5, gt=0, lt=1)
+    leptons: bool = False
+
+    def default_inputs(self) -> Inputs:
+        """The paper's 21 track and 2 jet features; jets from taus are left out."""
+        tracks = Collection(
+            features=[*TRACK_FEATURES, *(["leptonID"] if self.leptons else [])],
+            labels={"origin": Label(field="ftagTruthOriginLabel", classes=ORIGINS)},
+            fields=["ftagTruthVertexIndex"],
+            max_length=40,
+            order_by="IP3D_signed_d0_significance",
+        )
+        flavour = Label(field="flavour_label", classes={"b": ["bjets"], "c": ["cjets"], "u": ["ujets"]})
+        return Inputs(
+            event=JET_FEATURES,
+            collections={"tracks": tracks},
+            labels={"jet": flavour},
+            weight="mcEventWeight",
+        )
+
+    def default_training(self) -> Training:
+        """Adam with a rate of 1e-3, batches of 4000 jets, 100 epochs (Section 4.4)."""
+        return Training(optimiser="adam", learning_rate=1e-3, batch_size=4000, epochs=100)
+
+    def network(self, inputs: Inputs, statistics: Statistics | None = None) -> nn.Module:
+        """See `Network`."""
+        return Network(self, inputs, statistics)
+
+    def loss(self, output: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Cross-entropies: jets; tracks by inverse frequency of their origin; pairs of heavy flavour double."""
+        tracks = batch.collections["tracks"]
+        terms = {"jet": cross_entropy(output["jet"], batch.labels["jet"], batch.weights)}
+        if self.origin_weight:
+            weights = batch.weights.index_select(0, tracks.segments)
+            origin = cross_entropy(output["origin"], tracks.fields["origin"], weights, output["balance"])
+            terms["origin"] = self.origin_weight * origin
+        if self.vertex_weight:
+            i, j = output["i"], output["j"]
+            vertex = tracks.fields["ftagTruthVertexIndex"]
+            same = (vertex[i] == vertex[j]) & (vertex[i] >= 0)
+            heavy = torch.isin(tracks.fields["origin"], torch.tensor(HEAVY_FLAVOUR, device=i.device))
+            weights = batch.weights[tracks.segments[i]] * (1 + (heavy[i] & heavy[j]))
+            terms["vertex"] = self.vertex_weight * binary_cross_entropy(output["vertex"], same, weights)
+        return terms
+
+    def predict_batch(self, batch: Batch) -> ak.Array:
+        """Flavour probabilities per jet; and per track, in the order of the inputs, origins and vertices.
+
+        `tracks.<name>_p<Origin>` are the probabilities of the seven origins. `tracks.<name>_VertexIndex` numbers
+        the vertices of a jet from 0 in the order of their first track: tracks connected through pairs whose
+        probability reaches `vertex_threshold`; a track joined to none is a vertex of its own.
+        """
+        output = {name: value.cpu() for name, value in self.run(batch).items()}
+        offsets = batch.collections["tracks"].offsets.cpu().numpy()
+        columns: dict[str, Any] = {}
+        if self.origin_weight:
+            origins = torch.softmax(output["origin"], -1).numpy()
+            columns |= {f"{self.name}_p{name}": origins[:, k] for k, name in enumerate(ORIGINS)}
+        if self.vertex_weight:
+            joined = (torch.sigmoid(output["vertex"]) >= self.vertex_threshold).numpy()
+            index = vertices_from_pairs(output["i"].numpy()[joined], output["j"].numpy()[joined], offsets)
+            columns[f"{self.name}_VertexIndex"] = index
+        probabilities = torch.softmax(output["jet"], -1).numpy()
+        if not columns:
+            return self.probabilities(probabilities)
+        tracks = ak.unflatten(ak.zip(columns), np.diff(offsets))
+        return self.probabilities(probabilities, tracks=tracks)
+
+
+class Network(nn.Module):
+    """Inputs -> tracks -> graph attention -> pooled jet -> heads."""
+
+    balance: Tensor
+
+    def __init__(self, gn1: GN1, inputs: Inputs, statistics: Statistics | None) -> None:
+        super().__init__()
+        width = gn1.width
+        jets, tracks = inputs.event_features, inputs.collection_features("tracks")
+        scaling = statistics.scaling if statistics else None
+        self.jets = Preprocess(jets, scaling.event if scaling else None)
+        self.tracks = Preprocess(tracks, scaling.collections["tracks"] if scaling else None)
+        self.initial = dense([len(jets) + len(tracks), *gn1.initial, width], final=True)
+        self.layers = nn.ModuleList(GraphLayer(width, gn1.heads) for _ in range(gn1.layers))
+        self.pool = AttentionPooling(width)
+        self.jet = dense([width, *gn1.jet_head, len(inputs.labels["jet"].classes)])
+        self.origin = TokenHead(width, width, gn1.origin_head, len(ORIGINS)) if gn1.origin_weight else None
+        self.vertex = PairHead(width, width, gn1.vertex_head) if gn1.vertex_weight else None
+        counts = statistics.counts["tracks.origin"] if statistics else [1.0] * len(ORIGINS)
+        self.register_buffer("balance", inverse_frequencies(counts))
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """`jet` (B, 3) and `origin` (T, 7) logits, `vertex` (P,) logits of track pairs `i`, `j` (P,)."""
+        tracks = batch.collections["tracks"]
+        layout = Layout.of(tracks.offsets, tracks.values.shape[0])
+        features = layout.sort_tokens(self.tracks(tracks.values))
+        jets = layout.spread(layout.sort_events(self.jets(batch.event)))
+        h = self.initial(torch.cat([features, jets], -1))
+        for layer in self.layers:
+            h = layer(h, layout)
+        g = self.pool(h, layout)
+        output = {"jet": layout.unsort_events(self.jet(g)), "balance": self.balance}
+        if self.origin is not None:
+            output["origin"] = layout.unsort_tokens(self.origin(h, g, layout))
+        if self.vertex is not None:
+            output["vertex"], output["i"], output["j"] = self.vertex(h, g, layout)
+        return output
+
+
+class GraphLayer(nn.Module):
+    """Graph attention between all tracks of a jet, its heads mixed back to the width, added to what came in."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.attention = GATv2(width, heads, width)
+        self.mix = nn.Linear(heads * width, width)
+
+    def forward(self, h: Tensor, layout: Layout) -> Tensor:
+        """h: (T, width) in the layout's order."""
+        update: Tensor = self.mix(self.attention(self.norm(h), layout))
+        return h + torch.relu(update)
