@@ -1,0 +1,46 @@
+"""Pythia 8 settings of the processes femtobarn simulates."""
+
+from __future__ import annotations
+
+from femtobarn.errors import InputError, closest
+
+__all__ = ["PROCESSES", "pythia_settings"]
+
+_COMMON = (
+    "Print:quiet = on",
+    "Next:numberCount = 0",
+    "Random:setSeed = on",
+    # Long-lived particles decay in the tracker only as far as a track could still leave eight silicon hits.
+    "ParticleDecays:limitCylinder = on",
+    "ParticleDecays:xyMax = 320.",
+    "ParticleDecays:zMax = 1500.",
+)
+
+PROCESSES: dict[str, tuple[str, ...]] = {
+    "ttbar": ("Top:gg2ttbar = on", "Top:qqbar2ttbar = on"),
+    "zprime": (),
+    "dijet": (
+        "HardQCD:all = on",
+        "PhaseSpace:pTHatMin = 20.",
+        "PhaseSpace:bias2Selection = on",
+        "PhaseSpace:bias2SelectionPow = 4.",
+        "PhaseSpace:bias2SelectionRef = 100.",
+    ),
+    "minbias": ("SoftQCD:inelastic = on",),
+}
+
+
+def pythia_settings(
+    process: str, sqrt_s: float, multiparton: bool, further: tuple[str, ...] = ()
+) -> list[str]:
+    """Lines for `Pythia.readString`: the common ones, the process, and `further`, which come last and so win.
+
+    Raises:
+        InputError: for a process that is not in `PROCESSES`.
+    """
+    if process not in PROCESSES:
+        raise InputError(f"there is no process '{process}'{closest(process, PROCESSES)}")
+    lines = [*_COMMON, f"Beams:eCM = {1000 * sqrt_s}", *PROCESSES[process]]
+    if not multiparton:
+        lines.append("PartonLevel:MPI = off")
+    return [*lines, *further]

@@ -1,0 +1,263 @@
+"""From a process and a number of events to a file: blocks through an executor, resumed where they stopped."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import awkward as ak
+import numpy as np
+from pydantic import BaseModel
+
+from femtobarn.data.atomic import atomic
+from femtobarn.data.formats import open_writer
+from femtobarn.errors import InputError, require
+from femtobarn.simulation.events import BLOCK, Block, simulate_block
+from femtobarn.simulation.pileup import POOL_BLOCK, pool_block, pool_folder
+from femtobarn.simulation.processes import pythia_settings
+from femtobarn.simulation.rows import CLASSES, FLAVOURS
+from femtobarn.simulation.settings import SimulationSettings
+
+__all__ = ["Summary", "simulate"]
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+
+class Summary(BaseModel):
+    """What a simulation made; `seconds` are CPU seconds of the workers by stage, of the blocks made in this run."""
+
+    events: int
+    jets: int
+    flavours: dict[str, int]
+    seconds: dict[str, float]
+
+    def __str__(self) -> str:
+        flavours = ", ".join(f"{count} {name}" for name, count in self.flavours.items())
+        return f"{self.jets} jets ({flavours}) of {self.events} events, {sum(self.seconds.values()):.0f} CPU seconds"
+
+
+def simulate(
+    process: str,
+    n: int,
+    out: str | Path,
+    *,
+    seed: int = 1,
+    pileup: float = 20.0,
+    workers: int = 1,
+    scheduler: str | None = None,
+    settings: SimulationSettings | None = None,
+    underlying_event: Literal["full", "overlay"] = "full",
+    progress: Callable[[int, int], None] | None = None,
+) -> Summary:
+    """Simulate `n` collisions and write their jets with tracks to `out` (`.h5` in the ATLAS layout, or `.parquet`).
+
+    The same process, seed and settings give the same events whatever the number of workers, and the first events of a
+    larger sample are those of a smaller one. Finished blocks wait in `OUT.parts/`: a run that was stopped goes on
+    from there, and the folder goes when the file is complete. The pool of minimum-bias collisions is made once and
+    kept in the user's cache folder, which Dask workers must see too.
+
+    Args:
+        process: a key of `PROCESSES`: ttbar, zprime, dijet, minbias.
+        n: number of collisions.
+        out: the file.
+        seed: below 2^31; becomes `runNumber`.
+        pileup: mean number of further collisions per crossing.
+        workers: local processes.
+        scheduler: address of a Dask scheduler to use instead of local processes.
+        settings: beams, detector, selection.
+        underlying_event: "full" multi-parton interactions, or minimum-bias events laid over instead.
+        progress: called with (events done, events).
+
+    Raises:
+        InputError: for arguments out of range.
+    """
+    settings = settings or SimulationSettings()
+    out = Path(out)
+    _check(process, n, out, seed, pileup, workers, underlying_event)
+    pools = pool_folder(settings)
+    overlay = underlying_event == "overlay"
+    blocks = [
+        Block(process, index, seed, pileup, overlay, settings, pools) for index in range(-(-n // BLOCK))
+    ]
+    provenance = {
+        "process": process,
+        "seed": seed,
+        "pileup": pileup,
+        "underlying_event": underlying_event,
+        "settings": settings.model_dump(mode="json"),
+        "versions": {name: version(name) for name in ("femtobarn", "pythia8mc", "fastjet", "numpy")},
+    }
+    total = Totals()
+    with (
+        _executor(workers, scheduler) as executor,
+        open_writer(
+            out, CLASSES, provenance | {"events": n}, max_length=settings.selection.tracks_max
+        ) as writer,
+    ):
+        parts = _parts(out, provenance)
+        if pileup > 0 or overlay:
+            total.seconds["pool"] = _make_pools(settings, pools, executor)
+        for index, rows in enumerate(_rows(blocks, parts, executor, workers, total.seconds)):
+            rows = rows[rows.eventNumber < n]
+            writer.append(rows)
+            total.add(rows)
+            if progress:
+                progress(min(n, (index + 1) * BLOCK), n)
+    shutil.rmtree(parts)
+    return Summary(events=n, jets=total.jets, flavours=total.flavours, seconds=total.seconds)
+
+
+class Totals:
+    """Running sums over the blocks."""
+
+    def __init__(self) -> None:
+        self.jets = 0
+        self.flavours = dict.fromkeys(FLAVOURS, 0)
+        self.seconds: dict[str, float] = {}
+
+    def add(self, rows: ak.Array) -> None:
+        """Count the jets of one block."""
+        counts = np.bincount(ak.to_numpy(rows.flavour_label), minlength=len(FLAVOURS))
+        self.jets += len(rows)
+        self.flavours = {name: self.flavours[name] + int(c) for name, c in zip(FLAVOURS, counts, strict=True)}
+
+
+def _check(
+    process: str, n: int, out: Path, seed: int, pileup: float, workers: int, underlying_event: str
+) -> None:
+    pythia_settings(process, 13.6, True)
+    if n < 1:
+        raise InputError(f"the number of events is {n}; give at least 1")
+    if not 0 <= seed < 2**31:
+        raise InputError(f"the seed is {seed}; give a number from 0 to {2**31 - 1}")
+    if not 0 <= pileup <= 1000:
+        raise InputError(f"pileup is {pileup}; give a mean number of collisions from 0 to 1000")
+    if workers < 1:
+        raise InputError(f"workers is {workers}; give at least 1")
+    if underlying_event not in ("full", "overlay"):
+        raise InputError(f"underlying_event is '{underlying_event}'; give 'full' or 'overlay'")
+    if out.is_dir():
+        raise InputError(f"{out}: is a folder; give the name of a file ending in .h5 or .parquet")
+    for module in ("pythia8mc", "fastjet", "particle"):
+        require(module, "simulation")
+
+
+def _parts(out: Path, provenance: dict[str, Any]) -> Path:
+    """The folder of finished blocks, emptied when it belongs to other settings."""
+    folder = out.with_name(f"{out.name}.parts")
+    manifest = folder / "manifest.json"
+    text = json.dumps(provenance, sort_keys=True)
+    if not manifest.is_file() or manifest.read_text() != text:
+        shutil.rmtree(folder, ignore_errors=True)
+        with atomic(manifest) as temporary:
+            temporary.write_text(text)
+    return folder
+
+
+def _rows(
+    blocks: list[Block], parts: Path, executor: Executor | None, workers: int, seconds: dict[str, float]
+) -> Iterator[ak.Array]:
+    """Rows of all blocks in order, those of finished ones read back."""
+    path = {block.index: parts / f"{block.index:07d}.parquet" for block in blocks}
+    missing = [block for block in blocks if not path[block.index].is_file()]
+    fresh = _ordered(simulate_block, missing, executor, 2 * workers + 1)
+    for block in blocks:
+        if path[block.index].is_file():
+            yield ak.from_parquet(path[block.index])
+            continue
+        rows, spent = next(fresh)
+        for stage, time in spent.items():
+            seconds[stage] = seconds.get(stage, 0.0) + time
+        with atomic(path[block.index]) as temporary:
+            ak.to_parquet(rows, temporary, extensionarray=False, list_to32=True)
+        yield rows
+
+
+def _ordered(
+    function: Callable[[Task], Result], tasks: Iterable[Task], executor: Executor | None, ahead: int
+) -> Iterator[Result]:
+    """Results in the order of the tasks, never more than `ahead` of them in flight or waiting."""
+    if executor is None:
+        yield from map(function, tasks)
+        return
+    waiting: deque[Future[Result]] = deque()
+    for task in tasks:
+        waiting.append(executor.submit(function, task))
+        if len(waiting) >= ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def _pool_task(task: tuple[str, int, SimulationSettings]) -> tuple[dict[str, Any], float]:
+    return pool_block(*task)
+
+
+def _make_pools(settings: SimulationSettings, folder: Path, executor: Executor | None) -> float:
+    """Make the pools that are not in the cache yet; CPU seconds spent."""
+    spent = 0.0
+    for split in ("train", "valid", "test"):
+        path = folder / f"{split}.npz"
+        if path.is_file():
+            continue
+        size = -(-getattr(settings.pileup, split) // POOL_BLOCK)
+        results = list(
+            _ordered(_pool_task, [(split, index, settings) for index in range(size)], executor, size)
+        )
+        spent += sum(time for _, time in results)
+        with atomic(path) as temporary, temporary.open("wb") as file:
+            np.savez(
+                file,
+                **{name: np.concatenate([columns[name] for columns, _ in results]) for name in results[0][0]},
+            )
+    return spent
+
+
+def _worker() -> None:
+    """Ctrl-C is the main process's business; a worker goes when the main process has gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@contextmanager
+def _executor(workers: int, scheduler: str | None) -> Iterator[Executor | None]:
+    """Processes, a Dask cluster, or nothing for one worker: then the blocks run here."""
+    if scheduler is not None:
+        distributed = require("distributed", "cluster")
+        try:
+            client = distributed.Client(scheduler, timeout="10s", set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"{scheduler}: no Dask scheduler answers ({error}); start `dask scheduler` first"
+            ) from None
+        with client:
+            yield client.get_executor()
+        return
+    if workers == 1:
+        yield None
+        return
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_worker)
+    try:
+        yield executor
+    finally:
+        executor.shutdown(wait=True, cancel_futures=True)
