@@ -1,0 +1,132 @@
+"""How our figures look: mplhep's style, colours that colour-blind eyes tell apart, SVG that is the same every time."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import mplhep
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+__all__ = ["FLAVOURS", "Caption", "Line", "canvas", "figure_style", "headline", "lines_for", "to_svg"]
+
+# Sizes are chosen so that a figure 6 inches wide stays readable when it fills a phone's 360 pixels.
+SETTINGS: dict[str, Any] = {
+    **mplhep.style.ATLAS,
+    "font.size": 15,
+    "axes.labelsize": 17,
+    "axes.labelpad": 6,
+    "axes.titlesize": 15,
+    "axes.linewidth": 1.1,
+    "axes.axisbelow": True,
+    "axes.autolimit_mode": "data",
+    "axes.formatter.limits": (-3, 5),
+    "axes.unicode_minus": True,
+    "xtick.labelsize": 14.5,
+    "ytick.labelsize": 14.5,
+    "xtick.major.size": 7,
+    "ytick.major.size": 7,
+    "xtick.minor.size": 3.5,
+    "ytick.minor.size": 3.5,
+    "legend.fontsize": 14,
+    "legend.frameon": False,
+    "legend.borderpad": 0.3,
+    "legend.handlelength": 1.9,
+    "lines.linewidth": 2.0,
+    "lines.markersize": 6,
+    "svg.fonttype": "path",
+    "path.simplify_threshold": 0.3,
+    "figure.constrained_layout.use": True,
+}
+
+
+class Line(NamedTuple):
+    """Colour, line style and marker of a method or a flavour, and the name the reader sees."""
+
+    colour: str
+    dash: Any
+    marker: str
+    label: str
+
+
+# Okabe and Ito, as in mplhep's ATLAS style.
+FLAVOURS = {
+    "b": Line("#0072b2", "-", "o", "$b$-jets"),
+    "c": Line("#d55e00", (0, (5, 1.5)), "s", "$c$-jets"),
+    "u": Line("#009e73", (0, (4, 1.2, 1, 1.2)), "^", "light-jets"),
+    "tau": Line("#aa4499", (0, (1, 1)), "D", r"$\tau$-jets"),
+}
+
+# Petroff's accessible sequence (2107.02270); the first method is the baseline, grey and dashed.
+METHOD_COLOURS = ["#5c6370", "#e76300", "#3f90da", "#bd1f01", "#832db6", "#a96b59", "#b9ac70", "#92dadd"]
+METHOD_DASHES: list[Any] = [(0, (5, 1.5)), (0, (4, 1.2, 1, 1.2)), "-", (0, (1, 1)), (0, (8, 2)), (0, (2, 1)), "-", "-"]
+METHOD_MARKERS = ["s", "^", "o", "D", "v", "P", "X", "*"]
+
+
+def lines_for(methods: Sequence[str], labels: dict[str, str] | None = None) -> dict[str, Line]:
+    """Colour, line and marker of each method, by its place: the first is the baseline, the last the answer (solid)."""
+    places = [0, 2] if len(methods) == 2 else [2] if len(methods) == 1 else range(len(methods))
+    return {
+        name: Line(
+            METHOD_COLOURS[place % 8], METHOD_DASHES[place % 8], METHOD_MARKERS[place % 8], (labels or {}).get(name, name)
+        )
+        for name, place in zip(methods, places, strict=True)
+    }
+
+
+class Caption(NamedTuple):
+    """What stands above every figure: who made the sample, and what it is."""
+
+    source: str = "femtobarn simulation"
+    sample: str = ""
+
+
+@contextmanager
+def figure_style() -> Iterator[None]:
+    """Matplotlib settings of our figures while they are drawn and written, the reader's own settings afterwards."""
+    with mpl.rc_context(SETTINGS):
+        yield
+
+
+def canvas(
+    rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.0, 5.0), **layout: Any
+) -> tuple[Figure, list[Axes]]:
+    """A figure and its axes in reading order; use within `figure_style()`."""
+    figure = Figure(figsize=size)
+    axes = figure.subplots(rows, columns, squeeze=False, **layout)
+    return figure, list(axes.ravel())
+
+
+def headline(axes: Axes, caption: Caption) -> None:
+    """Write the caption above the axes: source in bold italics, the sample below it."""
+    axes.annotate(
+        caption.source, (0, 1), (0, 24 if caption.sample else 6), xycoords="axes fraction", textcoords="offset points",
+        fontsize=15, fontweight="bold", fontstyle="italic", va="bottom", annotation_clip=False,
+    )  # fmt: skip
+    if caption.sample:
+        axes.annotate(
+            caption.sample, (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points",
+            fontsize=13.5, va="bottom", annotation_clip=False,
+        )  # fmt: skip
+
+
+def to_svg(figure: Figure, name: str) -> str:
+    """The figure as an SVG element for a page: no date, the same bytes every time, identifiers unique to `name`.
+
+    Text is drawn as paths, so that it looks the same where the fonts are missing.
+    """
+    buffer = io.StringIO()
+    with figure_style(), mpl.rc_context({"svg.hashsalt": name}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r' id="(?:figure|axes|patch|line2d|text|xtick|ytick|matplotlib\.axis|legend)_\d+"', "", text)
+    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
+    text = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d{2})\d+", r"\1", path[0]), text)
+    return re.sub(r"\n\s*", "\n", text)
