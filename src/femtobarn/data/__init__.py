@@ -4,6 +4,7 @@ from femtobarn.data.cache import PackedCache
 from femtobarn.data.formats import open_writer
 from femtobarn.data.inputs import Collection, Feature, Inputs, Label
 from femtobarn.data.loader import Loader
+from femtobarn.data.mixing import mix, resample, reweight
 from femtobarn.data.packing import to_batch
 from femtobarn.data.ragged import Batch, Ragged
 from femtobarn.data.sample import Sample, from_memory, open_sample
@@ -21,7 +22,10 @@ __all__ = [
     "Sample",
     "Scaling",
     "from_memory",
+    "mix",
     "open_sample",
     "open_writer",
+    "resample",
+    "reweight",
     "to_batch",
 ]

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 import femtobarn
@@ -147,18 +146,20 @@ class _Builder:
         self.collections: dict[str, dict[str, Any]] = {name: {} for name in inputs.collections}
         self.tokens = dict.fromkeys(inputs.collections, 0)
         self.length = 0
+        self._files: dict[str, Any] = {}
 
     def run(self, progress: Progress | None) -> None:
-        fields, total = packing.fields_of(self.inputs), len(self.sample)
+        total = len(self.sample)
         with ExitStack() as stack:
             self._open = lambda name: stack.enter_context((self.folder / name).open("ab", buffering=0))
-            self._files: dict[str, Any] = {}
             for name in self.inputs.collections:
                 self._append(f"{name}.offsets.bin", np.zeros(1, dtype=np.int64))
-            for start in range(0, total, _STEP):
-                self._add(self.sample.read(start, start + _STEP, fields), start)
+            for number, batch in enumerate(
+                packing.labelled_batches(self.sample, self.inputs, _STEP), start=1
+            ):
+                self._add(batch)
                 if progress is not None:
-                    progress(min(start + _STEP, total), total)
+                    progress(min(number * _STEP, total), total)
         if self.length == 0:
             raise InputError(
                 f"{self.sample.where}: no row belongs to a class of the labels; check their classes"
@@ -175,18 +176,7 @@ class _Builder:
         }
         (self.folder / "meta.json").write_text(json.dumps(meta, indent=1))
 
-    def _add(self, array: Any, start: int) -> None:
-        classes = self.sample.schema.classes
-        place = packing.Place(self.sample.where, lambda row: self.sample.locate(start + row))
-        positions = np.flatnonzero(packing.known(array, self.inputs, classes, place))
-        if len(positions) < len(array):
-            array = array[positions]
-            place = packing.Place(
-                self.sample.where, lambda row: self.sample.locate(start + int(positions[row]))
-            )
-        batch = packing.to_batch(array, self.inputs, classes, place)
-        if self.sample.weights is not None:
-            batch.weights *= torch.from_numpy(self.sample.weights[start + positions])
+    def _add(self, batch: Batch) -> None:
         self.fit.add(batch)
         self._count(batch)
         columns = Columns.of(batch, self.inputs)

@@ -3,7 +3,7 @@ indices."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 
 from femtobarn.data.inputs import Collection, Feature, Inputs, Label
 from femtobarn.data.ragged import Batch, Ragged
+from femtobarn.data.sample import Sample
 from femtobarn.data.scaling import transformed
 from femtobarn.data.schema import Schema
 from femtobarn.errors import InputError, closest
 
-__all__ = ["Classes", "Place", "fields_of", "known", "label_map", "to_batch"]
+__all__ = ["Classes", "Place", "fields_of", "known", "label_map", "labelled_batches", "to_batch"]
 
 Classes = Mapping[str, Sequence[str]]
 
@@ -101,6 +102,30 @@ def known(array: ak.Array, inputs: Inputs, classes: Classes, place: Place) -> ND
     for label in inputs.labels.values():
         mask |= _indices(ak.to_numpy(array[label.field]), label, label.field, classes, place, None) >= 0
     return mask
+
+
+def labelled_batches(sample: Sample, inputs: Inputs, size: int = 20_000) -> Iterator[Batch]:
+    """Stream a sample as batches to fit on, one (possibly empty) for every `size` rows, in order.
+
+    Rows whose event label stands in no class are left out; `sample.weights` multiply the weight field.
+
+    Raises:
+        InputError: as `to_batch`, with the file and its row number.
+    """
+    fields, classes = fields_of(inputs), sample.schema.classes
+    for start in range(0, len(sample), size):
+        array = sample.read(start, start + size, fields)
+        positions = np.arange(start, start + len(array))
+        mask = known(
+            array, inputs, classes, Place(sample.where, lambda row, first=start: sample.locate(first + row))
+        )
+        if not mask.all():
+            array, positions = array[mask], positions[mask]
+        place = Place(sample.where, lambda row, at=positions: sample.locate(int(at[row])))
+        batch = to_batch(array, inputs, classes, place)
+        if sample.weights is not None:
+            batch.weights *= torch.from_numpy(sample.weights[positions])
+        yield batch
 
 
 def _collection(rows: ak.Array, name: str, inputs: Inputs, classes: Classes, place: Place) -> Ragged:
