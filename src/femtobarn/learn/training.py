@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from typing import Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 __all__ = ["Training"]
 
@@ -22,9 +27,10 @@ class Training(BaseModel):
         weight_decay: L2 penalty (adam, sgd) or decoupled decay (adamw).
         momentum: of sgd.
         schedule: `constant`, `one-cycle` (cosine rise and fall, OneCycleLR) or `cosine` (fall only).
-        warmup: fraction of all steps in which the rate rises (a linear rise if not one-cycle).
+        warmup: fraction of all steps in which the rate rises: None is 0.3 for one-cycle, and no rise (which would
+            be linear) for the others.
         initial_rate: rate of the first step of a one-cycle, None: peak / 25.
-        final_rate: rate of the last step of one-cycle and cosine, None: initial rate / 1e4 and 0.
+        final_rate: rate of the last step of one-cycle (None: peak / 250_000) and of cosine (None: 0).
         clip_norm: largest norm of the gradient, None: no clipping.
         ema: decay per step of the moving average of the weights that is validated and kept; None: none.
         patience: epochs without a better validation loss after which training stops; None: never.
@@ -32,9 +38,9 @@ class Training(BaseModel):
         precision: of the network's arithmetic, as Lightning Fabric names it.
         accelerator: `cpu`, `cuda`, `mps`, or `auto` to take what is there.
         devices: processes that share each batch (data parallel).
-        seed: of initial weights, order of events and dropout.
+        seed: of initial weights, order of events and what the network draws.
         checkpoint_seconds: time between checkpoints when fitting with `resume`; each epoch writes one too.
-        progress: on stderr: a `bar`, `lines` (one per epoch), `none`, or `auto`: a bar on a terminal, else lines.
+        progress: on stderr a `bar`, `lines` (one per epoch), `none`, or `auto`: a bar on a terminal.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,7 +52,7 @@ class Training(BaseModel):
     weight_decay: float = Field(default=0.0, ge=0)
     momentum: float = Field(default=0.9, ge=0, lt=1)
     schedule: Literal["constant", "one-cycle", "cosine"] = "constant"
-    warmup: float = Field(default=0.0, ge=0, lt=1)
+    warmup: float | None = Field(default=None, ge=0, lt=1)
     initial_rate: float | None = Field(default=None, gt=0)
     final_rate: float | None = Field(default=None, ge=0)
     clip_norm: float | None = Field(default=None, gt=0)
@@ -63,3 +69,44 @@ class Training(BaseModel):
     def with_(self, **changes: object) -> Training:
         """The same training with some values changed, all of them checked."""
         return Training(**{**self.model_dump(), **changes})
+
+    def make_optimiser(self, parameters: Iterable[torch.nn.Parameter]) -> Optimizer:
+        """The optimiser, of torch.optim."""
+        rate, decay = self.learning_rate, self.weight_decay
+        if self.optimiser == "sgd":
+            return torch.optim.SGD(parameters, lr=rate, weight_decay=decay, momentum=self.momentum)
+        kinds = {
+            "adam": torch.optim.Adam,
+            "adamw": torch.optim.AdamW,
+            "nadam": torch.optim.NAdam,
+            "radam": torch.optim.RAdam,
+        }
+        return kinds[self.optimiser](parameters, lr=rate, weight_decay=decay)
+
+    def make_schedule(self, optimiser: Optimizer, steps: int) -> LRScheduler:
+        """The learning rate over `steps` steps of the optimiser."""
+        peak = self.learning_rate
+        if self.schedule == "one-cycle":
+            initial = self.initial_rate or peak / 25
+            return OneCycleLR(
+                optimiser,
+                max_lr=peak,
+                # One more than is done: the scheduler has a last step that no optimiser step uses.
+                total_steps=steps + 1,
+                pct_start=0.3 if self.warmup is None else self.warmup,
+                div_factor=peak / initial,
+                final_div_factor=initial / (self.final_rate or peak / 250_000),
+                cycle_momentum=False,
+            )
+        rise = round((self.warmup or 0.0) * steps)
+        floor = (self.final_rate or 0.0) / peak
+
+        def factor(step: int) -> float:
+            if step < rise:
+                return (step + 1) / (rise + 1)
+            if self.schedule == "constant":
+                return 1.0
+            fallen = min((step - rise) / max(steps - rise, 1), 1.0)
+            return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * fallen))
+
+        return LambdaLR(optimiser, factor)
