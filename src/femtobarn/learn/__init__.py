@@ -1,0 +1,7 @@
+"""Methods: what they are, the one loop that trains them, their files, their export."""
+
+from femtobarn.learn.method import Classifier, method
+from femtobarn.learn.model_files import load
+from femtobarn.learn.training import Training
+
+__all__ = ["Classifier", "Training", "load", "method"]

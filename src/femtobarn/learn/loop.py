@@ -72,10 +72,10 @@ def fit(
     blank.inputs, blank.module, blank.history = inputs, None, []
     with tempfile.TemporaryDirectory() as scratch:
         result = Path(scratch) / "result.pt"
-        arguments = (blank, caches, training, None if resume is None else Path(resume), result)
+        arguments = (blank, caches, training, None if resume is None else Path(resume))
         if spawns:
             # Weights return through a file: the launcher's queue would block on anything larger than a pipe.
-            fabric.launch(_train, *arguments)
+            fabric.launch(_train_and_write, result, *arguments)
             state = _read(result)
         else:
             state = _train(fabric, *arguments)
@@ -86,19 +86,22 @@ def fit(
 
 
 def _train(
-    fabric: Fabric, method: Any, caches: list[Path | None], training: Training, resume: Path | None, result: Path
+    fabric: Fabric, method: Any, caches: list[Path | None], training: Training, resume: Path | None
 ) -> dict[str, Any]:
-    """The training of one process. Rank 0 leaves the outcome in `result` when processes were spawned."""
+    """The training of one process: final weights and history."""
     train = PackedCache(caches[0] or "")
     valid = None if caches[1] is None else PackedCache(caches[1])
     with _reproducible(training.seed):
         run = _Run(fabric, method, training, train, valid, resume)
         with Interrupt() if resume else nullcontext() as interrupt:
             run.go(interrupt)
-    outcome = {"weights": run.final_weights(), "history": run.history}
-    if fabric.world_size > 1 and fabric.is_global_zero:
+    return {"weights": run.final_weights(), "history": run.history}
+
+
+def _train_and_write(fabric: Fabric, result: Path, *arguments: Any) -> None:
+    outcome = _train(fabric, *arguments)
+    if fabric.is_global_zero:
         torch.save(outcome, result)
-    return outcome
 
 
 class _Run:
