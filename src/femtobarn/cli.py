@@ -152,7 +152,7 @@ def predict(model: Path, files: list[str], out: Annotated[Path, typer.Option(hel
             units: Units = None) -> None:  # fmt: skip
     """Append a saved model's scores to the rows of files."""
     from femtobarn.data import append_columns, open_sample
-    from femtobarn.learn import load
+    from femtobarn.learn.model_files import load
     from femtobarn.progress import progress_bar
 
     method = load(model)
@@ -174,7 +174,7 @@ def evaluate(files: list[str], model: Annotated[Path | None, typer.Option(help="
 
     scorer = None
     if model:
-        from femtobarn.learn import load
+        from femtobarn.learn.model_files import load
 
         scorer = load(model)
     if (model is None) == (not scores):
@@ -187,7 +187,7 @@ def evaluate(files: list[str], model: Annotated[Path | None, typer.Option(help="
 @app.command()
 def export(model: Path, out: Path) -> None:
     """Export a saved model to ONNX, checked against torch."""
-    from femtobarn.learn import load
+    from femtobarn.learn.model_files import load
 
     print(load(model).export(out))
 

@@ -125,6 +125,7 @@ def flavour_figures(
     working_points: Sequence[float] = WORKING_POINTS,
     pt_edges: Sequence[float] | None = None,
     histories: Mapping[str, Sequence[Mapping[str, float]]] | None = None,
+    title: str = "",
 ) -> None:
     """All figures of the page, in sections; the first tagger is the reference of ratios, the last the one shown alone.
 
@@ -134,22 +135,24 @@ def flavour_figures(
         working_point: b-efficiency of the figures against pT.
         pt_edges: bins of jet pT (GeV); None: quantiles of the b-jets' pT.
         histories: training history by method.
+        title: of the sample, in front of the names of the sections.
     """
+    prefix = f"{title}: " if title else ""
     lines = lines_for([tagger.name for tagger in scores], {tagger.name: tagger.label or tagger.name for tagger in scores})
     edges = np.asarray(pt_edges if pt_edges is not None else _pt_edges(jets))
-    report.section("Rejection")
+    report.section(f"{prefix}Rejection")
     _rejection_figures(report, jets, scores, lines, caption, own, common, working_points)
-    report.section("Against jet pT")
+    report.section(f"{prefix}Against jet pT")
     _pt_figures(report, jets, scores, lines, caption, common, working_point, edges)
-    report.section("Scores")
+    report.section(f"{prefix}Scores")
     _score_figures(report, jets, scores, lines, caption, common, working_points)
     if any(tagger.origins is not None or tagger.vertex is not None for tagger in scores):
-        report.section("Tracks and vertices")
+        report.section(f"{prefix}Tracks and vertices")
         _track_figures(report, jets, scores, lines, caption, edges)
-    report.section("Inputs")
+    report.section(f"{prefix}Inputs")
     _input_figures(report, jets, caption)
     if histories:
-        report.section("Training")
+        report.section(f"{prefix}Training")
         for name, history in histories.items():
             if history:
                 figure = figures.loss_figure(history, caption, title=lines[name].label)

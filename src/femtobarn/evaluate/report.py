@@ -64,6 +64,8 @@ class Report:
     def figure(self, figure: Figure, caption: str, name: str | None = None, *, wide: bool = False) -> None:
         """A figure, drawn as SVG into the page; neighbours stand side by side where the screen allows, unless `wide`."""
         name = name or f"figure-{len(self.figures) + 1}"
+        same = [known for known in self.figures if known == name or known.startswith(f"{name}-")]
+        name = f"{name}-{len(same) + 1}" if same else name
         self.figures[name] = to_svg(figure, name)
         svg = re.sub(r'<svg[^>]*?viewBox="([^"]+)"[^>]*>', r'<svg viewBox="\1" role="img">', self.figures[name], count=1)
         self._add({"kind": "figure", "svg": Markup(svg), "caption": caption, "name": name, "wide": wide})

@@ -99,7 +99,9 @@ class TrainConfig(BaseModel):
         if not isinstance(name, str):
             raise InputError("method: the key 'name' is missing; `femtobarn methods` lists what there is")
         method: Classifier = parse(registry.find("methods", name), parameters, f"method {name}")
-        return method, parse(Training, {**method.default_training().model_dump(), **self.training}, "training")
+        return method, parse(
+            Training, {**method.default_training().model_dump(), **self.training}, "training"
+        )
 
 
 def merged(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,210 @@
+"""From collisions to a b-tagger: GN1 against IP3D and against itself without auxiliary tasks."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import awkward as ak
+import numpy as np
+
+from femtobarn.data import Sample, mix, open_sample, reweight
+from femtobarn.data.atomic import atomic
+from femtobarn.errors import InputError, closest
+from femtobarn.evaluate.flavour import FlavourScores, Jets, choose_fraction, flavour_figures, flavour_metrics, flavour_tables
+from femtobarn.evaluate.report import Report
+from femtobarn.evaluate.result import Result, combine, read_references, with_references
+from femtobarn.evaluate.style import Caption
+from femtobarn.learn.model_files import load
+from femtobarn.learn.method import Classifier
+from femtobarn.learn.training import Training
+from femtobarn.progress import progress_bar
+from femtobarn.recipes.run import Run, Settings, Unit, recipe
+from femtobarn.simulation import simulate
+from femtobarn.tagging.gn1 import GN1
+from femtobarn.tagging.ip3d import IP3D
+
+TAGGERS: dict[str, Callable[[], Classifier]] = {
+    "ip3d": IP3D,
+    "gn1": GN1,
+    "gn1_no_aux": partial(GN1, name="gn1_no_aux", origin_weight=0.0, vertex_weight=0.0),
+}
+LABELS = {"ip3d": "IP3D", "gn1": "GN1", "gn1_no_aux": "GN1, no auxiliary tasks"}
+TITLES = {"ttbar": "ttbar", "zprime": "Z'"}
+PUBLISHED = Path(__file__).with_suffix(".csv")
+SPECTRUM = {"pt": np.geomspace(20, 5000, 25).tolist(), "abs_eta": np.linspace(0, 2.5, 6).tolist()}
+TRUTH = ["pt", "mcEventWeight", "HadronConeExclTruthLabelID", "tracks.ftagTruthOriginLabel", "tracks.ftagTruthVertexIndex"]
+MIXTURE = {"ttbar": 0.6, "zprime": 0.4}
+KINEMATICS = {"ttbar": (20.0, 250.0), "zprime": (250.0, 5000.0)}
+"""Jet pT (GeV) on which each sample is judged, as in the note."""
+
+
+class GN1Settings(Settings):
+    """What differs between the scales.
+
+    Attributes:
+        events: collisions simulated of each process; about five jets each in ttbar.
+        pileup: mean number of further collisions.
+        underlying_event: how simulated.
+        seeds: of the trainings of each network.
+        methods: compared.
+        parallel: trainings at once, which share the cores.
+        training: of the networks.
+    """
+
+    events: dict[str, int]
+    pileup: float = 20.0
+    underlying_event: Literal["full", "overlay"] = "full"
+    seeds: tuple[int, ...] = (1,)
+    methods: tuple[str, ...] = ("ip3d", "gn1")
+    parallel: int = 1
+    training: Training
+
+
+ONE_CYCLE = Training(optimiser="adamw", weight_decay=1e-5, schedule="one-cycle", warmup=0.1, learning_rate=2e-3)
+SCALES = {
+    "smoke": GN1Settings(
+        events={"ttbar": 150, "zprime": 150}, pileup=2.0, training=ONE_CYCLE.with_(epochs=2, batch_size=100)
+    ),
+    "quick": GN1Settings(events={"ttbar": 18_000, "zprime": 16_000}, training=ONE_CYCLE.with_(epochs=8, batch_size=250)),
+    "standard": GN1Settings(
+        events={"ttbar": 125_000, "zprime": 140_000},
+        seeds=(1, 2, 3),
+        methods=tuple(TAGGERS),
+        parallel=2,
+        training=ONE_CYCLE.with_(epochs=10, batch_size=500),
+    ),
+    "full": GN1Settings(
+        events={"ttbar": 7_400_000, "zprime": 8_400_000},
+        seeds=(1, 2, 3),
+        methods=tuple(TAGGERS),
+        training=Training(epochs=100, batch_size=4000, learning_rate=1e-3),
+    ),
+}
+
+
+
+@recipe(scales=SCALES)
+def gn1(settings: GN1Settings, run: Run) -> Result:
+    """Graph attention network on a jet's tracks, with track-origin and vertex tasks [ATL-PHYS-PUB-2022-027]."""
+    if run.only:
+        return Result.read(measured(settings, run, run.only) / "part.json")
+    first, *others = (Unit(name, seed) for name in settings.methods for seed in seeds_of(name, settings))
+    folders = {first: measured(settings, run, first)}
+    folders |= zip(others, run.map(partial(measured, settings), others, settings.parallel), strict=True)
+    result = combine([Result.read(folder / "part.json") for folder in folders.values()])
+    return page(settings, run, {unit.method: folder for unit, folder in folders.items() if unit.seed == settings.seeds[0]}, result)
+
+
+def seeds_of(method: str, settings: GN1Settings) -> tuple[int, ...]:
+    """The training seeds of a method; templates need one."""
+    return settings.seeds if method != "ip3d" else settings.seeds[:1]
+
+
+def simulated(settings: GN1Settings, run: Run) -> dict[str, Sample]:
+    """The jets of each process, simulated once and kept."""
+    samples = {}
+    for process, events in settings.events.items():
+        how: dict[str, Any] = {"n": events, "seed": run.seed, "pileup": settings.pileup}
+        how["underlying_event"] = settings.underlying_event
+
+        def build(path: Path, process: str = process, how: dict[str, Any] = how) -> None:
+            with progress_bar(f"simulate {process}", "collisions") as progress:
+                simulate(process, out=path, workers=run.workers, progress=progress, **how)
+
+        path = run.cached(f"simulate {process}", how, build, code=["simulation", "physics"], suffix=".h5")
+        samples[process] = open_sample(path, name=process)
+    return samples
+
+
+def training_samples(samples: dict[str, Sample]) -> tuple[Sample, Sample]:
+    """Training and validation jets of all processes, the flavours weighted to one spectrum of (pT, |eta|)."""
+    both = []
+    for split in ("train", "valid"):
+        jets = mix({name: sample.split(split) for name, sample in samples.items()}, MIXTURE)
+        both.append(reweight(jets, "flavour_label", SPECTRUM))
+    return both[0], both[1]
+
+
+def measured(settings: GN1Settings, run: Run, unit: Unit) -> Path:
+    """Train one tagger with one seed and measure it: a folder with `model`, scores of the test jets, `part.json`."""
+    if unit.method not in settings.methods:
+        raise InputError(f"--only {unit}: the recipe has no such method{closest(unit.method, settings.methods)}")
+    baseline = Unit(settings.methods[0], settings.seeds[0])
+    reference = measured(settings, run, baseline) if unit != baseline else None
+    samples = simulated(settings, run)
+
+    def build(path: Path) -> None:
+        train, valid = training_samples(samples)
+        tagger, training = TAGGERS[unit.method](), settings.training.with_(seed=unit.seed)
+        tagger.fit(train, valid, training=training, resume=path.with_name(path.name + ".checkpoints"))
+        own = {unit.method: choose_fraction(*scored(tagger.predict(valid), valid, unit))}
+        result = Result.start(run.recipe, run.scale, run.seed, run.command)
+        result.sizes = {"train": len(train), "valid": len(valid)}
+        with atomic(path) as folder:
+            tagger.save(folder / "model")
+            for name, sample in judging(samples).items():
+                prediction = tagger.predict(sample)
+                ak.to_parquet(prediction, folder / f"{name}.parquet")
+                jets, scores = scored(prediction, sample, unit)
+                taggers = [scores]
+                if reference is not None:
+                    own[baseline.method] = fraction(Result.read(reference / "part.json"), baseline.method)
+                    taggers = [scored(ak.from_parquet(reference / f"{name}.parquet"), sample, baseline)[1], scores]
+                metrics = flavour_metrics(jets, taggers, sample=name, own=own)
+                result.metrics += [metric for metric in metrics if metric.method == unit.method]
+                result.sizes[f"test {name}"] = len(sample)
+            result.metrics = with_references(result.metrics, read_references(PUBLISHED))
+            result.write(folder / "part.json")
+
+    key = settings.model_dump(mode="json", include={"events", "pileup", "underlying_event", "training"})
+    code = ["simulation", "physics", "data", "nn", "learn", "tagging"]
+    return run.cached(f"{unit.method} seed {unit.seed}", {**key, "sample seed": run.seed}, build, code=code)
+
+
+def judging(samples: dict[str, Sample]) -> dict[str, Sample]:
+    """The test jets of each process, in the note's range of pT."""
+    return {name: sample.split("test").select(pt=KINEMATICS[name]) for name, sample in samples.items()}
+
+
+def scored(prediction: ak.Array, sample: Sample, unit: Unit) -> tuple[Jets, FlavourScores]:
+    """The truth of jets, and what a tagger said of them."""
+    scores = FlavourScores.from_prediction(prediction, unit.method, label=LABELS[unit.method], seeds=[unit.seed])
+    return Jets(sample.read(fields=TRUTH)), scores
+
+
+def fraction(result: Result, method: str) -> float:
+    """A tagger's own f_c, as its part of the result says."""
+    return next(float(m.at["f_c"]) for m in result.metrics if m.method == method and m.at.get("f_c_choice") == "own")
+
+
+def page(settings: GN1Settings, run: Run, folders: dict[str, Path], result: Result) -> Result:
+    """The report and the result of all units; figures show the first seed of each method."""
+    report = Report("GN1 on simulated collisions", f"{sum(result.sizes.values()):,} jets, {run.scale} scale")
+    tests = judging(simulated(settings, run))
+    for name in tests:
+        report.text(f"**{TITLES[name]}**, {{:g}} < pT < {{:g}} GeV".format(*KINEMATICS[name]))
+        flavour_tables(report, result.metrics, {method: LABELS[method] for method in folders}, name)
+    histories = {}
+    for method, folder in folders.items():
+        shutil.copytree(folder / "model", run.out / method, dirs_exist_ok=True)
+        histories[method] = load(folder / "model").history
+    for name, sample in tests.items():
+        low, high = KINEMATICS[name]
+        caption = Caption(sample=rf"{TITLES[name]}, $\sqrt{{s}}$ = 13.6 TeV, ${low:g} < p_T < {high:g}$ GeV")
+        own = {method: fraction(result, method) for method in folders}
+        scores = []
+        for method, folder in folders.items():
+            unit = Unit(method, settings.seeds[0])
+            scores.append(scored(ak.from_parquet(folder / f"{name}.parquet"), sample, unit)[1])
+        flavour_figures(report, Jets(sample.read()), scores, caption=caption, own=own, title=TITLES[name],
+                        histories=histories if name == "ttbar" else None)  # fmt: skip
+    result.seconds = run.seconds
+    result.artifacts = [*settings.methods, "report.html"]
+    report.provenance(result)
+    report.write(run.out / "report.html")
+    result.write(run.out / "result.json")
+    return result
