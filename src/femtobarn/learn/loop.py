@@ -1,8 +1,9 @@
 """The one training loop. Lightning Fabric owns devices, precision and processes; the loop owns the rest.
 
-Everything random is a pure function of (seed, epoch, step, rank): the order of events (`data.loader`) and, through a
-seed set before each step, whatever the network draws. A checkpoint is therefore weights, optimiser, schedule, average
-and two counters, and a run that goes on from one, in the middle of an epoch too, is bit for bit the run left alone.
+Everything random is a pure function of (seed, epoch, step, rank): the order of events (`data.loader`) and,
+through a seed set before each step, whatever the network draws. A checkpoint is therefore weights, optimiser,
+schedule, average and two counters, and a run that goes on from one, in the middle of an epoch too, is bit for
+bit the run left alone.
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import TorchElasticEnvironment
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -31,10 +31,13 @@ from femtobarn.data.loader import Loader
 from femtobarn.data.sample import Sample
 from femtobarn.errors import InputError
 from femtobarn.learn.progress import Interrupt, Reporter
+from femtobarn.learn.reproducible import read_tensors, reproducible, seed_of
 from femtobarn.learn.training import Training
 from femtobarn.nn.preprocess import Statistics
 
 __all__ = ["cache_folder", "fit"]
+
+_PLAIN = ("epoch", "step", "sums", "seconds", "best", "history")
 
 
 def cache_folder() -> Path:
@@ -43,7 +46,12 @@ def cache_folder() -> Path:
 
 
 def fit(
-    method: Any, train: Sample, valid: Sample | None, inputs: Inputs, training: Training, resume: str | Path | None
+    method: Any,
+    train: Sample,
+    valid: Sample | None,
+    inputs: Inputs,
+    training: Training,
+    resume: str | Path | None,
 ) -> None:
     """Train `method`'s network: sets its `module`, `inputs` and `history`.
 
@@ -51,7 +59,8 @@ def fit(
     `if __name__ == "__main__"`) unless torchrun started them already.
 
     Raises:
-        InputError: for what the samples lack; for a checkpoint made with other settings; when the loss diverges.
+        InputError: for what the samples lack; for a checkpoint made with other settings; when the loss
+            diverges.
     """
     launched = TorchElasticEnvironment.detect()
     spawns = training.devices > 1 and not launched
@@ -75,8 +84,8 @@ def fit(
         arguments = (blank, caches, training, None if resume is None else Path(resume))
         if spawns:
             # Weights return through a file: the launcher's queue would block on anything larger than a pipe.
-            fabric.launch(_train_and_write, result, *arguments)
-            state = _read(result)
+            fabric.launch(_train_and_write, result, *arguments)  # type: ignore[arg-type]
+            state = read_tensors(result)
         else:
             state = _train(fabric, *arguments)
     method.inputs = inputs
@@ -91,7 +100,7 @@ def _train(
     """The training of one process: final weights and history."""
     train = PackedCache(caches[0] or "")
     valid = None if caches[1] is None else PackedCache(caches[1])
-    with _reproducible(training.seed):
+    with reproducible(training.seed):
         run = _Run(fabric, method, training, train, valid, resume)
         with Interrupt() if resume else nullcontext() as interrupt:
             run.go(interrupt)
@@ -122,11 +131,13 @@ class _Run:
             raise InputError(f"a batch of {training.batch_size} cannot be shared evenly by {world} devices")
         size = training.batch_size // world
         self.loader = Loader(train, size, seed=training.seed, rank=rank, world=world)
-        self.valid = valid and Loader(valid, size, shuffle=False, rank=rank, world=world)
+        self.valid = None if valid is None else Loader(valid, size, shuffle=False, rank=rank, world=world)
         counts = {task: train.class_counts(task).tolist() for task in train.classes}
         module = method.network(train.inputs, Statistics(train.scaling, counts))
-        decay = training.ema
-        self.average = decay and AveragedModel(module, multi_avg_fn=get_ema_multi_avg_fn(decay)).to(fabric.device)
+        self.average: AveragedModel | None = None
+        if training.ema:
+            blend = get_ema_multi_avg_fn(training.ema)  # type: ignore[no-untyped-call]
+            self.average = AveragedModel(module, multi_avg_fn=blend).to(fabric.device)
         self.bare: nn.Module = module
         optimiser = training.make_optimiser(module.parameters())
         self.module, self.optimiser = fabric.setup(module, optimiser)
@@ -138,14 +149,12 @@ class _Run:
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {"loss": float("inf"), "epoch": -1, "weights": {}}
         self.file = resume and resume / "checkpoint.pt"
-        key = json.dumps(
-            [method.parameters, training.model_dump(exclude={"progress", "checkpoint_seconds"}), world]
-            + [train.folder.name, valid and valid.folder.name],
-            default=str,
-        )
+        settings = training.model_dump(exclude={"progress", "checkpoint_seconds"})
+        folders = [cache.folder.name for cache in (train, valid) if cache is not None]
+        key = json.dumps([method.parameters, settings, world, folders], default=str)
         self.key = hashlib.sha256(key.encode()).hexdigest()
         if self.file and self.file.is_file():
-            self.restore(_read(self.file))
+            self.restore(read_tensors(self.file))
 
     def go(self, interrupt: Interrupt | None) -> None:
         """Train to the end, from wherever the run is."""
@@ -181,15 +190,15 @@ class _Run:
     def train_step(self, batch: Any) -> float:
         """One step of the optimiser; returns the loss."""
         training, fabric = self.training, self.fabric
-        torch.manual_seed(_seed(training.seed, self.epoch, self.step, fabric.global_rank))
+        torch.manual_seed(seed_of(training.seed, self.epoch, self.step, fabric.global_rank))
         self.module.train()
         terms = self.method.loss(self.module(batch), batch)
         total = torch.stack(list(terms.values())).sum()
         loss = float(total.detach())
         if not loss - loss == 0:  # neither NaN nor infinite
             raise InputError(
-                f"the loss of '{self.method.name}' became {loss} in epoch {self.epoch + 1}, step {self.step + 1}; "
-                "lower learning_rate or set clip_norm"
+                f"the loss of '{self.method.name}' became {loss} in epoch {self.epoch + 1}, "
+                f"step {self.step + 1}; lower learning_rate or set clip_norm"
             )
         self.optimiser.zero_grad()
         fabric.backward(total)
@@ -232,7 +241,7 @@ class _Run:
         """Means of the loss terms over batches and processes, each batch by its weight, and their total."""
         values = torch.tensor(list(sums.values()), dtype=torch.float64, device=self.fabric.device)
         if self.fabric.world_size > 1:
-            values = self.fabric.all_reduce(values, reduce_op="sum")
+            values = cast(Tensor, self.fabric.all_reduce(values, reduce_op="sum"))
         summed = dict(zip(sums, values.tolist(), strict=True))
         weight = summed.pop("weight") or 1.0
         means = {f"{split}_{task}": value / weight for task, value in summed.items()}
@@ -251,10 +260,10 @@ class _Run:
     def save(self) -> None:
         """Write the checkpoint, whole or not at all."""
         if self.file and self.fabric.is_global_zero:
-            state = {"key": self.key, "bare": self.bare.state_dict(), "best": self.best, "history": self.history}
+            average = self.average.state_dict() if self.average else None
+            state = {"key": self.key, "bare": self.bare.state_dict(), "average": average}
             state |= {"optimiser": self.optimiser.state_dict(), "schedule": self.schedule.state_dict()}
-            state |= {"average": self.average.state_dict() if self.average else None}
-            state |= {name: getattr(self, name) for name in ("epoch", "step", "sums", "seconds")}
+            state |= {name: getattr(self, name) for name in _PLAIN}
             with atomic(self.file) as temporary:
                 torch.save(state, temporary)
 
@@ -270,7 +279,7 @@ class _Run:
         self.schedule.load_state_dict(state["schedule"])
         if self.average:
             self.average.load_state_dict(state["average"])
-        for name in ("epoch", "step", "sums", "seconds", "best", "history"):
+        for name in _PLAIN:
             setattr(self, name, state[name])
 
 
@@ -279,33 +288,3 @@ def _add(sums: dict[str, float], terms: dict[str, Tensor], weights: Tensor) -> N
     for task, term in terms.items():
         sums[task] = sums.get(task, 0.0) + weight * float(term.detach())
     sums["weight"] = sums.get("weight", 0.0) + weight
-
-
-def _seed(*numbers: int) -> int:
-    """A seed of torch's generator for these numbers."""
-    digest = hashlib.blake2b(repr(numbers).encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "little") >> 1
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = torch.load(file, weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise InputError(f"{file}: not a readable checkpoint; remove it to start anew") from error
-    return state
-
-
-@contextmanager
-def _reproducible(seed: int) -> Iterator[None]:
-    """Seed torch and choose deterministic kernels; afterwards everything is as it was."""
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    fill = torch.utils.deterministic.fill_uninitialized_memory
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        torch.utils.deterministic.fill_uninitialized_memory = False
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        try:
-            yield
-        finally:
-            torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-            torch.utils.deterministic.fill_uninitialized_memory = fill

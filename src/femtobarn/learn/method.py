@@ -11,8 +11,8 @@ says what it does. The same object is configuration, estimator and documentation
 A method with a network writes four functions: `default_inputs`, `default_training`, `network`, `loss`.
 
 A classical method (templates, trees, cuts) sets `trains_network = False` and writes `default_inputs`, `fit`,
-`predict_batch`, `state` and `restore` instead: its fitted state is a dictionary of arrays, saved and loaded as
-weights are. `fit` must set `self.inputs` and return self:
+`predict_batch`, `state` and `restore` instead: its fitted state is a dictionary of arrays, saved and loaded
+as weights are. `fit` must set `self.inputs` and return self:
 
     @method
     class Counting(Classifier):
@@ -74,7 +74,8 @@ class Classifier(ABC):
         history: one dictionary per epoch: `epoch`, `seconds`, `learning_rate`, `train_<task>`, `train_total`,
             `valid_<task>`, `valid_total`.
         trains_network: False for classical methods.
-        contract_exempt: items of the contract suite (tests/contract) the method does not satisfy, with reason.
+        contract_exempt: items of the contract suite (tests/contract) the method does not satisfy, with
+            reason.
         label: the classification task in `inputs.labels` that `predict` answers.
     """
 
@@ -225,6 +226,6 @@ class Classifier(ABC):
         return output
 
     def probabilities(self, values: NDArray[np.floating[Any]], **collections: ak.Array) -> ak.Array:
-        """(B, classes) as records with fields `<name>_p<class>`, further fields or collections beside them."""
+        """(B, classes) as records with fields `<name>_p<class>`, further collections beside them."""
         fields = {f"{self.name}_p{c}": values[:, k] for k, c in enumerate(self.classes)}
         return ak.zip({**fields, **collections}, depth_limit=1)

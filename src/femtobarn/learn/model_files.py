@@ -1,13 +1,14 @@
-"""Fitted methods on disk: `method.yaml` (what it is), `weights.safetensors` (what it learned), `history.json`.
+"""Fitted methods on disk: `method.yaml`, `weights.safetensors` and `history.json`.
 
-Nothing in these files is executed: loading looks the method up among the registered ones, checks its parameters and
-inputs with pydantic and reads plain arrays.
+Nothing in these files is executed: loading looks the method up among the registered ones, checks its
+parameters and inputs with pydantic and reads plain arrays.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,8 +66,8 @@ def load(folder: str | Path, kind: type | None = None) -> Any:
         kind: its class, None: the one registered under the name in the file.
 
     Raises:
-        InputError: when the folder is not a saved method, the method is not registered, its parameters are not those
-            of the class, or the weights are not those of its network and inputs.
+        InputError: when the folder is not a saved method, the method is not registered, its parameters are
+            not those of the class, or the weights are not those of its network and inputs.
     """
     folder = Path(folder)
     try:
@@ -94,20 +95,25 @@ def load(folder: str | Path, kind: type | None = None) -> Any:
 
 
 def unlabelled_batches(source: Sample | ak.Array, inputs: Inputs, size: int) -> Iterator[Batch]:
-    """A sample or an array of events as batches without labels, in order; one (empty) batch if there are no rows.
+    """A sample or an array of events as batches without labels, in order; an empty one if there are no rows.
 
     Raises:
-        InputError: naming the field a model needs and the source lacks, or the row where a feature is not finite.
+        InputError: naming the field a model needs and the source lacks, or the row where a feature is not
+            finite.
     """
     needed = inputs.without_labels()
     fields = fields_of(needed)
     for start in range(0, max(len(source), 1), size):
         if isinstance(source, Sample):
             rows = source.read(start, start + size, fields)
-            place = Place(source.where, lambda row, start=start: source.locate(start + row))
+            place = Place(source.where, partial(_located, source, start))
         else:
             rows, place = source[start : start + size], Place()
         yield to_batch(rows, needed, place=place)
+
+
+def _located(sample: Sample, start: int, row: int) -> str:
+    return sample.locate(start + row)
 
 
 def _line(error: Exception) -> str:

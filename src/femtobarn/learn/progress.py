@@ -1,4 +1,4 @@
-"""What a training tells while it runs: a bar with the time left on a terminal, one line per epoch elsewhere."""
+"""What a training tells while it runs, and how it is asked to stop."""
 
 from __future__ import annotations
 
@@ -17,14 +17,21 @@ __all__ = ["Interrupt", "Reporter"]
 class Reporter:
     """Shows a run of `steps` steps on stderr."""
 
-    def __init__(self, name: str, steps: int, done: int, mode: Literal["auto", "bar", "lines", "none"]) -> None:
+    def __init__(
+        self, name: str, steps: int, done: int, mode: Literal["auto", "bar", "lines", "none"]
+    ) -> None:
         if mode == "auto":
             mode = "bar" if sys.stderr.isatty() else "lines"
         self._name, self._mode = name, mode
         self._console = Console(stderr=True, highlight=False, soft_wrap=True)
         self._progress: Progress | None = None
         if mode == "bar":
-            columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+            )
             self._progress = Progress(*columns, TextColumn("{task.fields[loss]}"), console=self._console)
             self._task = self._progress.add_task(f"train {name}", total=steps, completed=done, loss="")
 
@@ -52,7 +59,7 @@ class Reporter:
 
 
 class Interrupt:
-    """Within it, Ctrl-C asks instead of interrupting: `asked` says so, at a moment when stopping loses nothing.
+    """Within it, Ctrl-C asks instead of interrupting: `asked` says so, for a moment when nothing is lost.
 
     A second Ctrl-C interrupts at once.
     """

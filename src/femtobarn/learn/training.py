@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Literal
 
 import torch
@@ -27,8 +27,8 @@ class Training(BaseModel):
         weight_decay: L2 penalty (adam, sgd) or decoupled decay (adamw).
         momentum: of sgd.
         schedule: `constant`, `one-cycle` (cosine rise and fall, OneCycleLR) or `cosine` (fall only).
-        warmup: fraction of all steps in which the rate rises: None is 0.3 for one-cycle, and no rise (which would
-            be linear) for the others.
+        warmup: fraction of all steps in which the rate rises: None is 0.3 for one-cycle, and no rise (which
+            would be linear) for the others.
         initial_rate: rate of the first step of a one-cycle, None: peak / 25.
         final_rate: rate of the last step of one-cycle (None: peak / 250_000) and of cosine (None: 0).
         clip_norm: largest norm of the gradient, None: no clipping.
@@ -75,7 +75,7 @@ class Training(BaseModel):
         rate, decay = self.learning_rate, self.weight_decay
         if self.optimiser == "sgd":
             return torch.optim.SGD(parameters, lr=rate, weight_decay=decay, momentum=self.momentum)
-        kinds = {
+        kinds: dict[str, Callable[..., Optimizer]] = {
             "adam": torch.optim.Adam,
             "adamw": torch.optim.AdamW,
             "nadam": torch.optim.NAdam,

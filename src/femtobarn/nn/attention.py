@@ -18,7 +18,7 @@ CACHE = 1 << 20
 
 
 class GATv2(nn.Module):
-    """Fully connected dynamic graph attention, each token among its neighbours [Brody et al., 2105.14491, Eq. 7].
+    """Fully connected dynamic graph attention, each token among its neighbours [2105.14491, Eq. 7].
 
         e_ij = a^T LeakyReLU(W_l h_i + W_r h_j),   alpha_i = softmax_j(e_ij),   h'_i = sum_j alpha_ij W_r h_j
 
@@ -57,7 +57,9 @@ def gatv2_pairwise(left: Tensor, right: Tensor, score: Tensor, offsets: Tensor, 
 
 def gatv2_attention(left: Tensor, right: Tensor, score: Tensor, layout: Layout, slope: float) -> Tensor:
     """As `gatv2_pairwise`, in blocks of events of equal length that fit the cache, backward recomputed."""
-    out: Tensor = _Attention.apply(left.float(), right.float(), score.float(), layout, slope)
+    out: Tensor = _Attention.apply(  # type: ignore[no-untyped-call]
+        left.float(), right.float(), score.float(), layout, slope
+    )
     return out.to(left.dtype)
 
 
@@ -65,11 +67,11 @@ class _Attention(torch.autograd.Function):
     """GATv2 attention with l_i = W_l h_i and r_j = W_r h_j, and its gradient.
 
     Three identities keep the arithmetic on pairs to one maximum forward and one comparison backward:
-    LeakyReLU(x) = s x + (1-s) ReLU(x); ReLU(l + r) = max(l, -r) + r; and the softmax over j does not see terms of i
-    alone. So e_ij = (1-s) a.max(l_i, -r_j) + a.r_j. With M_ij = [l_i > -r_j] and g_ij = dL/de_ij, whose sum over j
-    vanishes, the gradients are sums of the two tensors D_i = sum_j g_ij M_ij and E_j = sum_i g_ij M_ij:
-    dL/dl_i = (1-s) a D_i, dL/dr_j = a ((1-s) E_j + s sum_i g_ij), dL/da = (1-s) (sum_i l_i D_i + sum_j r_j E_j)
-    + s sum_j r_j sum_i g_ij.
+    LeakyReLU(x) = s x + (1-s) ReLU(x); ReLU(l + r) = max(l, -r) + r; and the softmax over j does not see
+    terms of i alone. So e_ij = (1-s) a.max(l_i, -r_j) + a.r_j. With M_ij = [l_i > -r_j] and g_ij = dL/de_ij,
+    whose sum over j vanishes, the gradients follow from D_i = sum_j g_ij M_ij and E_j = sum_i g_ij M_ij:
+    dL/dl_i = (1-s) a D_i, dL/dr_j = a ((1-s) E_j + s sum_i g_ij), dL/da = (1-s) (sum_i l_i D_i +
+    sum_j r_j E_j) + s sum_j r_j sum_i g_ij.
     """
 
     @staticmethod
@@ -77,7 +79,7 @@ class _Attention(torch.autograd.Function):
         heads, width = score.shape
         ctx.chunks = layout.chunks(heads * width, CACHE if left.device.type == "cpu" else 64 * CACHE)
         ctx.slope = slope
-        project = torch.block_diag(*score.unsqueeze(1))
+        project = _block_diagonal(score)
         own, minus_right = F.linear(right, project), -right
         out, weights = torch.empty_like(right), []
         buffer = _buffer(left, ctx.chunks)
@@ -122,6 +124,12 @@ class _Attention(torch.autograd.Function):
         d_right.addcmul_(by_right, flat, value=1 - slope)
         d_right.view(-1, heads, width).addcmul_(score * slope, g_sum)
         return by_left.mul_((1 - slope) * flat), d_right, d_score, None, None
+
+
+def _block_diagonal(score: Tensor) -> Tensor:
+    """(H, D) as (H, H*D), zero outside the blocks: all heads' products in one."""
+    heads = torch.eye(len(score), dtype=score.dtype, device=score.device)
+    return (heads.unsqueeze(-1) * score).flatten(1)
 
 
 def _by_head(values: Tensor, events: int, heads: int) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ CACHE = 1 << 19
 def dense(sizes: Sequence[int], final: bool = False) -> nn.Sequential:
     """Linear layers of the given sizes with ReLU between them, and after the last one if `final`."""
     layers: list[nn.Module] = []
-    for before, after in zip(sizes[:-1], sizes[1:], strict=True):
+    for before, after in pairwise(sizes):
         layers += [nn.Linear(before, after), nn.ReLU()]
     return nn.Sequential(*(layers if final else layers[:-1]))
 
@@ -37,15 +38,16 @@ class TokenHead(nn.Module):
 
     def forward(self, h: Tensor, g: Tensor, layout: Layout) -> Tensor:
         """h: (T, width), g: (B, context), both in the layout's order; gives (T, out)."""
-        first: Tensor = self.token(h) + layout.spread(self.context(g))
-        return self.rest(torch.relu(first))
+        logits: Tensor = self.rest(torch.relu(self.token(h) + layout.spread(self.context(g))))
+        return logits
 
 
 class PairHead(nn.Module):
-    """A dense network on each unordered pair i < j of an event's tokens with the event's vector g: a logit per pair.
+    """A dense network on each unordered pair i < j of an event's tokens with the event's vector g: a logit.
 
-    The first layer factorises, W[h_i, h_j, g] = W1 h_i + W2 h_j + W3 g, which leaves an addition per pair. It is
-    taken in both orders and added after the ReLU, so that the answer does not depend on the order of the tokens.
+    The first layer factorises, W[h_i, h_j, g] = W1 h_i + W2 h_j + W3 g, which leaves an addition per pair. It
+    is taken in both orders and added after the ReLU, so that the answer does not depend on the order of the
+    tokens.
     """
 
     def __init__(self, width: int, context: int, hidden: Sequence[int]) -> None:
@@ -56,12 +58,12 @@ class PairHead(nn.Module):
         self.rest = dense([*hidden, 1])
 
     def forward(self, h: Tensor, g: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
-        """h: (T, width), g: (B, context), in the layout's order; gives (P,) logits, i and j in the batch's order."""
+        """h: (T, width), g: (B, context) in the layout's order; (P,) logits and i, j in the batch's order."""
         one, other = self.one(h) + layout.spread(self.context(g)), self.other(h)
         if torch.compiler.is_exporting():
             i, j = unordered_pairs(layout.offsets, len(h))
             return self.score(one[i], other[j], one[j], other[i]), i, j
-        # Blocks of events of equal length stay in the cache; `split` has a cheap backward where slices have not.
+        # Blocks of events of equal length stay in the cache; `split` has a cheap backward, slices have not.
         runs = layout.chunks(self.one.out_features, CACHE)
         sizes = [m * n for _, m, n in runs]
         scores, firsts, seconds = [], [], []

@@ -37,7 +37,7 @@ def binary_cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Ten
 
 
 def inverse_frequencies(counts: Sequence[float]) -> Tensor:
-    """Factor per class inversely proportional to its count, 1 if all are equally frequent; 0 for an absent one."""
+    """Factor per class inversely proportional to its count: 1 if all are equal, 0 for an absent class."""
     values = torch.tensor(counts, dtype=torch.float64)
     present = values > 0
     factors = torch.where(present, values.sum() / values.clamp(min=1e-30), 0.0)

@@ -13,7 +13,7 @@ __all__ = ["AttentionPooling"]
 class AttentionPooling(nn.Module):
     """sum_i softmax_i(g(h_i)) h_i over an event's tokens [global attention, Li et al., 1511.05493, Eq. 7].
 
-    g is a network of one hidden layer. An event without tokens gets a learned vector: it is not nothing to know.
+    g is a network of one hidden layer. An event without tokens gets a learned vector.
     """
 
     def __init__(self, width: int) -> None:

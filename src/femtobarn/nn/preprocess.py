@@ -30,7 +30,7 @@ class Statistics:
 class Preprocess(nn.Module):
     """(N, F) raw values to `(clip(transform(x)) - mean) / std`, as `data.scaling` defines them.
 
-    Means and deviations are buffers: they are saved with the weights. None leaves them at 0 and 1, to be loaded.
+    Means and deviations are buffers, saved with the weights; without moments they are 0 and 1, to be loaded.
     """
 
     mean: Tensor

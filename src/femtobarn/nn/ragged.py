@@ -30,7 +30,7 @@ def segment_mean(values: Tensor, segments: Tensor, count: int) -> Tensor:
 
 
 def segment_max(values: Tensor, segments: Tensor, count: int, empty: float = 0.0) -> Tensor:
-    """Largest of (T, ...) values over the tokens of each event, `empty` for an event without any: (B, ...)."""
+    """Largest of (T, ...) values over the tokens of each event, `empty` where there is none: (B, ...)."""
     index = segments.view(-1, *[1] * (values.ndim - 1)).expand_as(values)
     start = values.new_full((count, *values.shape[1:]), empty)
     return start.scatter_reduce(0, index, values, reduce="amax", include_self=False)
@@ -47,7 +47,8 @@ def segment_softmax(scores: Tensor, segments: Tensor, count: int) -> Tensor:
 def ordered_pairs(offsets: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
     """All pairs (i, j) of tokens of one event, i = j among them: two (P,) int64, sorted by i, then j.
 
-    `tokens` is the number of tokens T. Vectorised over events: token i has as many partners as its event tokens.
+    `tokens` is the number of tokens T. Vectorised over events: token i has as many partners as its event
+    tokens.
     """
     lengths = offsets[1:] - offsets[:-1]
     first = torch.repeat_interleave(offsets[:-1], lengths, output_size=tokens)
@@ -74,9 +75,9 @@ def unordered_pairs(offsets: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
 class Layout:
     """Events sorted by length, so that those of equal length lie together and need neither padding nor mask.
 
-    A network sorts its inputs once (`sort_tokens`, `sort_events`: no gradient passes there), works in this order
-    and puts its outputs back (`unsort_*`). While exporting to ONNX the order stays as it is and there are no
-    groups: a graph cannot depend on the data.
+    A network sorts its inputs once (`sort_tokens`, `sort_events`: no gradient passes there), works in this
+    order and puts its outputs back (`unsort_*`). While exporting to ONNX the order stays as it is and there
+    are no groups: a graph cannot depend on the data.
 
     Attributes:
         offsets: (B+1,) int64 of the events in sorted order.
@@ -137,7 +138,7 @@ class Layout:
         return values.index_select(0, self.segments)
 
     def chunks(self, cost: int, limit: int) -> list[tuple[int, int, int]]:
-        """(first token, events, length) of runs of equal length whose `events * length**2 * cost` is at most `limit`.
+        """(first token, events, length) of runs of equal length, `events * length**2 * cost` at most `limit`.
 
         What is computed run by run then stays in the processor's cache.
         """

@@ -17,8 +17,8 @@ def vertices_from_pairs(
 ) -> NDArray[np.int64]:
     """Number the connected groups of tracks of each jet.
 
-    Tracks i[k] and j[k] are joined, and joining is transitive: a vertex is a connected component of the graph of
-    joined pairs. All jets are solved at once, as one block-diagonal graph.
+    Tracks i[k] and j[k] are joined, and joining is transitive: a vertex is a connected component of the graph
+    of joined pairs. All jets are solved at once, as one block-diagonal graph.
 
     Args:
         i, j: (P,) positions of joined tracks among all T tracks.
@@ -42,4 +42,5 @@ def vertices_from_pairs(
     opens[first + 1] = 1
     opened = np.cumsum(opens)
     before = opened[first[inverse]]
-    return before - opened[offsets[:-1]][jet]
+    vertices: NDArray[np.int64] = before - opened[offsets[:-1]][jet]
+    return vertices

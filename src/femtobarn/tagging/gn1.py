@@ -60,7 +60,7 @@ ORIGINS = {
     "FromC": ["FromC"],
     "OtherSecondary": ["FromTau", "OtherSecondary"],
 }
-"""The seven track origins (Table 2) and the classes of a file that make them: tracks from taus are secondaries."""
+"""The seven track origins (Table 2) and the classes of a file folded into them."""
 
 HEAVY_FLAVOUR = [3, 4, 5]
 """Origins whose pairs count double in the vertex loss: FromB, FromBC, FromC."""
@@ -70,9 +70,9 @@ HEAVY_FLAVOUR = [3, 4, 5]
 class GN1(Classifier):
     """Graph attention network on a jet's tracks [ATL-PHYS-PUB-2022-027].
 
-    A network per track (jet features copied onto each track), graph attention between all tracks of a jet, attention
-    pooling, and three heads trained together: the jet's flavour, the origin of each track, and whether two tracks
-    share a vertex. L = L_jet + vertex_weight L_vertex + origin_weight L_origin (Eq. 4).
+    A network per track (jet features copied onto each track), graph attention between all tracks of a jet,
+    attention pooling, and three heads trained together: the jet's flavour, the origin of each track, and
+    whether two tracks share a vertex. L = L_jet + vertex_weight L_vertex + origin_weight L_origin (Eq. 4).
 
     Attributes:
         width: numbers per track between layers, and per jet.
@@ -126,7 +126,7 @@ class GN1(Classifier):
         return Network(self, inputs, statistics)
 
     def loss(self, output: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropies: jets; tracks by inverse frequency of their origin; pairs of heavy flavour double."""
+        """Cross-entropies of jets, of tracks by inverse frequency, of pairs with heavy flavour counted double."""
         tracks = batch.collections["tracks"]
         terms = {"jet": cross_entropy(output["jet"], batch.labels["jet"], batch.weights)}
         if self.origin_weight:
@@ -145,9 +145,9 @@ class GN1(Classifier):
     def predict_batch(self, batch: Batch) -> ak.Array:
         """Flavour probabilities per jet; and per track, in the order of the inputs, origins and vertices.
 
-        `tracks.<name>_p<Origin>` are the probabilities of the seven origins. `tracks.<name>_VertexIndex` numbers
-        the vertices of a jet from 0 in the order of their first track: tracks connected through pairs whose
-        probability reaches `vertex_threshold`; a track joined to none is a vertex of its own.
+        `tracks.<name>_p<Origin>` are the probabilities of the seven origins. `tracks.<name>_VertexIndex`
+        numbers the vertices of a jet from 0 in the order of their first track: tracks connected through pairs
+        whose probability reaches `vertex_threshold`; a track joined to none is a vertex of its own.
         """
         output = {name: value.cpu() for name, value in self.run(batch).items()}
         offsets = batch.collections["tracks"].offsets.cpu().numpy()
@@ -206,7 +206,7 @@ class Network(nn.Module):
 
 
 class GraphLayer(nn.Module):
-    """Graph attention between all tracks of a jet, its heads mixed back to the width, added to what came in."""
+    """Graph attention between all tracks of a jet, heads mixed back to the width, added to what came in."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
