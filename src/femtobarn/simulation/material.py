@@ -18,15 +18,15 @@ Array = NDArray[np.float64]
 class MaterialSettings(BaseModel):
     """Thin cylinders of material: radii in mm, thickness at normal incidence in radiation lengths.
 
-    Beam pipe, insertable b-layer, three pixel layers, their support, three SCT layers: about 0.2 X0 up to the second
-    SCT layer, and half as many nuclear interaction lengths.
+    Beam pipe, insertable b-layer, three pixel layers, their support, three SCT layers: about 0.17 X0 up to the second
+    SCT layer at normal incidence.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     radii: tuple[float, ...] = (24.0, 33.3, 50.5, 88.5, 122.5, 230.0, 299.0, 371.0)
-    radiation_lengths: tuple[float, ...] = (0.008, 0.019, 0.028, 0.028, 0.028, 0.030, 0.030, 0.030)
-    interaction_per_radiation_length: float = 0.35
+    radiation_lengths: tuple[float, ...] = (0.007, 0.016, 0.024, 0.024, 0.024, 0.025, 0.025, 0.025)
+    interaction_per_radiation_length: float = 0.28
     products: float = 1.6
     """Mean number of charged products of a hadronic interaction beyond the first."""
 

@@ -18,12 +18,13 @@ _COMMON = (
 
 PROCESSES: dict[str, tuple[str, ...]] = {
     "ttbar": ("Top:gg2ttbar = on", "Top:qqbar2ttbar = on"),
-    "zprime": (),
+    # The hard process comes from `zprime.py`.
+    "zprime": ("Beams:frameType = 5",),
     "dijet": (
         "HardQCD:all = on",
         "PhaseSpace:pTHatMin = 20.",
         "PhaseSpace:bias2Selection = on",
-        "PhaseSpace:bias2SelectionPow = 4.",
+        "PhaseSpace:bias2SelectionPow = 5.",
         "PhaseSpace:bias2SelectionRef = 100.",
     ),
     "minbias": ("SoftQCD:inelastic = on",),

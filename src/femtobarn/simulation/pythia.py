@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from femtobarn.errors import InputError, require
 from femtobarn.simulation.processes import pythia_settings
+from femtobarn.simulation.zprime import quark_source
 
 __all__ = ["Record", "generate"]
 
@@ -36,17 +37,21 @@ class Record(NamedTuple):
 
 
 @lru_cache(maxsize=2)
-def _pythia(process: str, settings: tuple[str, ...]) -> Any:
-    """One generator per worker process and kind of collision: initialising takes seconds."""
+def _pythia(process: str, sqrt_s: float, settings: tuple[str, ...]) -> tuple[Any, Any]:
+    """One generator per worker process and kind of collision, since initialising takes seconds; and the source of
+    its hard processes when that is not Pythia."""
     pythia = require("pythia8mc", "simulation").Pythia("", False)
     for line in settings:
         if not pythia.readString(line, False):
             raise InputError(
                 f"Pythia does not know the setting '{line}': see the Pythia 8 manual for its name and values"
             )
+    source = quark_source(sqrt_s) if process == "zprime" else None
+    if source is not None:
+        pythia.setLHAupPtr(source)
     if not pythia.init():
         raise InputError(f"Pythia cannot start '{process}' with these settings: {', '.join(settings[6:])}")
-    return pythia
+    return pythia, source
 
 
 def generate(
@@ -62,7 +67,10 @@ def generate(
     The same seed gives the same events whatever was generated before: no state but the random numbers lives on in
     Pythia between events.
     """
-    pythia = _pythia(process, tuple(pythia_settings(process, sqrt_s, multiparton, further)))
+    pythia, source = _pythia(process, sqrt_s, tuple(pythia_settings(process, sqrt_s, multiparton, further)))
+    if source is not None:
+        # Some more than asked for, since Pythia skips the odd event it cannot finish.
+        source.refill(2 * events, seed)
     pythia.rndm.init(seed)
     return flatten(pythia.nextBatch(events))
 

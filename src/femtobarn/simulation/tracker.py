@@ -43,21 +43,21 @@ class TrackerSettings(BaseModel):
     """Factor on the impact-parameter resolutions without a hit in the innermost layer, squared without the next."""
     merged_innermost_hit: float = 1.4
     uncertainty_spread: float = 0.06
-    tail_fraction: float = 0.030
-    hadron_tail_fraction: float = 0.015
+    tail_fraction: float = 0.020
+    hadron_tail_fraction: float = 0.010
     dense_tail_fraction: float = 0.08
     tail_scale: float = 3.0
-    far_tail_fraction: float = 0.004
+    far_tail_fraction: float = 0.003
     far_tail_scale: float = 10.0
-    efficiency: float = 0.965
+    efficiency: float = 0.980
     efficiency_forward_loss: float = 0.10
-    efficiency_electron: float = 0.94
+    efficiency_electron: float = 0.88
     efficiency_muon: float = 0.99
-    efficiency_radius: float = 130.0
+    efficiency_radius: float = 85.0
     """mm; a track born at this radius is found half as often as one from the beam line."""
-    fake_rate: float = 0.012
+    fake_rate: float = 0.008
     """Fakes per candidate track of the jet, before selection, alone in the jet; grows with the number of neighbours."""
-    fake_rate_density: float = 0.0006
+    fake_rate_density: float = 0.0004
     electron_identification: float = 0.70
     muon_identification: float = 0.92
     electron_pt_min: float = 4.0
@@ -178,7 +178,7 @@ def _found(c: Candidates, settings: TrackerSettings, rng: np.random.Generator) -
     forward = (np.abs(np.log(np.tan(c.perigee.theta / 2))) / 2.5) ** 2
     base = base * (1 - settings.efficiency_forward_loss * forward * (kind != 13))
     turn_on = 1 - 0.25 * np.exp(-(c.pt - 0.4) / 0.3)
-    radius = 1 / (1 + (c.birth / settings.efficiency_radius) ** 2)
+    radius = 1 / (1 + (c.birth / settings.efficiency_radius) ** 3)
     return np.asarray(rng.random(len(c)) < base * turn_on * radius)
 
 
