@@ -44,6 +44,8 @@ class HitSettings(BaseModel):
     """Chance that a merged pixel cluster is recognised and split among its tracks rather than shared."""
     random_share: float = 0.006
     """Chance per layer of a hit shared with a particle that is no track of the jet."""
+    wrong_hit: float = 0.06
+    """Chance per pixel layer inside its production radius that a track picks up a hit which is not its own."""
 
 
 class HitPattern(NamedTuple):
@@ -79,6 +81,8 @@ def hit_pattern(
     crossed = (radii[:, None] > birth + 0.2) & (radii[:, None] < end)
     # A looping track turns back before its outer layers.
     crossed &= radii[:, None] < 2 * pt / (2.998e-4 * field)
+    wrong = (radii[:n_pixel, None] <= birth + 0.2) & (rng.random((n_pixel, len(pt))) < settings.wrong_hit)
+    crossed[:n_pixel] |= wrong
     dead_chance = np.asarray(settings.dead_pixel_modules)[:, None]
     dead = rng.random((n_pixel, len(pt))) < dead_chance
     seen = rng.random((n_pixel, len(pt))) < settings.pixel_efficiency
