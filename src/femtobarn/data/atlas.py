@@ -29,7 +29,7 @@ from femtobarn.data.schema import DType, Schema
 from femtobarn.data.units import factor
 from femtobarn.errors import InputError
 
-__all__ = ["AtlasReader", "AtlasWriter", "is_atlas", "open_hdf5"]
+__all__ = ["AtlasReader", "AtlasWriter", "disk_full", "is_atlas", "open_hdf5"]
 
 ALIASES = {"pt_btagJes": "pt", "eta_btagJes": "eta"}
 """Names in files -> names in memory."""
@@ -236,7 +236,7 @@ class AtlasWriter:
             raise InputError(
                 f"{self.path}: the ATLAS layout has no place for '{next(iter(schema.other))}'; write Parquet"
             )
-        with _disk_full(self.path):
+        with disk_full(self.path):
             jets = np.zeros(
                 len(array), [(_stored(name, schema), _disk(kind)) for name, kind in schema.scalars.items()]
             )
@@ -282,7 +282,8 @@ class AtlasWriter:
 
 
 @contextmanager
-def _disk_full(path: Path) -> Iterator[None]:
+def disk_full(path: Path) -> Iterator[None]:
+    """Say in one sentence that a file could not be written to."""
     try:
         yield
     except OSError as error:

@@ -8,14 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from femtobarn.data.atlas import AtlasReader, AtlasWriter, is_atlas, open_hdf5
+from femtobarn.data.flatten import CollectionReader
+from femtobarn.data.nested import NestedReader, NestedWriter, is_nested
 from femtobarn.data.parquet import ParquetReader, ParquetWriter
 from femtobarn.data.reader import Reader, Writer
+from femtobarn.data.root import RootReader, RootWriter
+from femtobarn.data.schema import Schema
+from femtobarn.data.tables import TableReader
 from femtobarn.errors import InputError, closest
 
-__all__ = ["SUFFIXES", "find_files", "open_reader", "open_writer"]
+__all__ = ["HDF5", "SUFFIXES", "best_layout", "find_files", "open_reader", "open_writer"]
 
-_HDF5 = (".h5", ".hdf5")
-SUFFIXES = (*_HDF5, ".parquet")
+HDF5 = (".h5", ".hdf5")
+TABLES = (".npz", ".npy", ".csv", ".csv.gz")
+SUFFIXES = (*HDF5, ".parquet", ".root", *TABLES)
 """Files that can be opened."""
 
 
@@ -61,18 +67,37 @@ def open_reader(
     Raises:
         InputError: for a kind of file that is not known, or options it does not have.
     """
-    if path.suffix in _HDF5:
+    if tree is not None and path.suffix != ".root":
+        raise InputError(f"{path}: only ROOT files have trees, leave tree='{tree}' out")
+    reader = _open(path, tree, units)
+    return reader if collection is None else CollectionReader(reader, collection)
+
+
+def _open(path: Path, tree: str | None, units: str | None) -> Reader:
+    if path.suffix in HDF5:
         with open_hdf5(path) as file:
-            if not is_atlas(file):
+            nested = is_nested(file)
+            if not nested and not is_atlas(file):
                 raise InputError(
-                    f"{path}: an HDF5 file without a structured dataset 'jets'; see `femtobarn inspect`"
+                    f"{path}: an HDF5 file in a layout that is not known: it has no structured dataset 'jets'; "
+                    "`femtobarn inspect` lists what it has"
                 )
-        return AtlasReader(path, units)
+        return NestedReader(path) if nested else AtlasReader(path, units)
     if path.suffix == ".parquet":
         return ParquetReader(path)
+    if path.suffix == ".root":
+        return RootReader(path, tree)
+    if path.name.endswith(TABLES):
+        return TableReader(path)
     raise InputError(
         f"{path}: files ending in '{path.suffix}' are not known; there is: {', '.join(SUFFIXES)}"
     )
+
+
+def best_layout(schema: Schema) -> str:
+    """Layout of HDF5 that suits a schema: "atlas" for rows with tracks and nothing but numbers, else "nested"."""
+    records = all("" not in fields for fields in schema.collections.values())
+    return "atlas" if "tracks" in schema.collections and records and not schema.other else "nested"
 
 
 def open_writer(
@@ -81,21 +106,29 @@ def open_writer(
     attributes: Mapping[str, Any] | None = None,
     *,
     max_length: int = 40,
+    layout: str = "atlas",
 ) -> Writer:
-    """A writer by suffix: `.h5` in the ATLAS layout, `.parquet`. A context manager with `append(array)`.
+    """A writer by suffix: `.h5`, `.parquet` or `.root`. A context manager with `append(array)`.
 
     Args:
         path: the file; it appears when the writer closes.
         classes: class names of labels: "flavour_label", "tracks.ftagTruthOriginLabel".
         attributes: provenance, anything JSON can hold.
         max_length: members of a collection that the ATLAS layout keeps per row.
+        layout: of HDF5, "atlas" or "nested".
 
     Raises:
         InputError: for a suffix that cannot be written.
     """
     path = Path(path)
-    if path.suffix in _HDF5:
+    if path.suffix in HDF5:
+        if layout not in ("atlas", "nested"):
+            raise InputError(f"HDF5 layout '{layout}' is not known; there is: atlas, nested")
+        if layout == "nested":
+            return NestedWriter(path, classes, attributes)
         return AtlasWriter(path, classes, attributes, max_length)
     if path.suffix == ".parquet":
         return ParquetWriter(path, classes, attributes)
-    raise InputError(f"{path}: cannot write files ending in '{path.suffix}'; use .h5 or .parquet")
+    if path.suffix == ".root":
+        return RootWriter(path, classes, attributes)
+    raise InputError(f"{path}: cannot write files ending in '{path.suffix}'; use .h5, .parquet or .root")
