@@ -1,11 +1,11 @@
-"""Toy jets whose truth is known: Gaussian taggers, weights of both signs, tracks with origins and vertices."""
+"""Toy jets whose truth is known: Gaussian taggers, weights of both signs, origins and vertices."""
 
 from __future__ import annotations
 
 import awkward as ak
 import numpy as np
 
-from femtobarn.evaluate.flavour_metrics import ORIGINS
+from femtobarn.evaluate.flavour_scores import ORIGINS
 
 FLAVOURS = np.array(["b", "c", "u", "tau"])
 CODES = np.array([5, 4, 0, 15])
@@ -36,7 +36,9 @@ def toy_jets(n: int = 4000, seed: int = 1, tau: bool = True, weighted: bool = Tr
             "ftagTruthOriginLabel": origin.astype(np.int8),
             "ftagTruthVertexIndex": vertex.astype(np.int16),
             "IP3D_signed_d0_significance": d0.astype(np.float32),
-            "IP3D_signed_z0_significance": (rng.normal(0, 1, len(jet)) + displaced * rng.exponential(3, len(jet))).astype(np.float32),
+            "IP3D_signed_z0_significance": (
+                rng.normal(0, 1, len(jet)) + displaced * rng.exponential(3, len(jet))
+            ).astype(np.float32),
             "pt": (0.5 + rng.exponential(4, len(jet))).astype(np.float32),
             "dr": np.abs(rng.normal(0, 0.12, len(jet))).astype(np.float32),
             "numberOfInnermostPixelLayerHits": rng.choice(3, len(jet), p=[0.08, 0.88, 0.04]),
@@ -71,7 +73,9 @@ def toy_prediction(jets: ak.Array, name: str, power: float, seed: int, tracks: b
         counts = ak.num(jets.tracks)
         origin = ak.to_numpy(ak.flatten(jets.tracks.ftagTruthOriginLabel)).astype(int)
         classes = [name for name in ORIGINS if name != "FromTau"]
-        truth = np.array([classes.index(c) if c in classes else classes.index("OtherSecondary") for c in ORIGINS])[origin]
+        truth = np.array(
+            [classes.index(c) if c in classes else classes.index("OtherSecondary") for c in ORIGINS]
+        )[origin]
         score = rng.normal(0, 1, (len(origin), len(classes)))
         score[np.arange(len(origin)), truth] += power
         chance = np.exp(score) / np.exp(score).sum(axis=1, keepdims=True)

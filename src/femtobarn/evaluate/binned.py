@@ -1,6 +1,10 @@
-"""Efficiency and rejection against a variable such as pT, at one cut or at the same mistag rate in every bin."""
+"""Efficiency and rejection against a variable such as pT, at one cut or at the same mistag rate in every
+bin.
+"""
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,7 +17,9 @@ __all__ = ["efficiency_at_mistag", "efficiency_in_bins", "rejection_in_bins"]
 def efficiency_in_bins(
     passing: ArrayLike, variable: ArrayLike, edges: ArrayLike, weights: ArrayLike | None = None
 ) -> Estimate:
-    """Weighted fraction of `passing` (N,) bool in bins [edge, next edge) of `variable`; NaN in an empty bin."""
+    """Weighted fraction of `passing` (N,) bool in bins [edge, next edge) of `variable`; NaN in an empty
+    bin.
+    """
     value, error, _ = _in_bins(passing, variable, edges, weights)
     return Estimate(value, error)
 
@@ -62,15 +68,15 @@ def efficiency_at_mistag(
 ) -> Estimate:
     """Signal efficiency in bins, each bin cut so that its background efficiency is `mistag`.
 
-    The error adds the binomial one of the signal and that of the threshold, which the finite background leaves
-    uncertain. A bin in which fewer than `minimum` effective background entries would pass is NaN.
+    The error adds the binomial one of the signal and that of the threshold, which the finite background
+    leaves uncertain. A bin in which fewer than `minimum` effective background entries would pass is NaN.
     """
     scores, values = np.asarray(score, dtype=np.float64), np.asarray(variable)
     signal, background = np.asarray(is_signal, dtype=bool), np.asarray(is_background, dtype=bool)
     weight = np.ones(len(scores)) if weights is None else np.asarray(weights, dtype=np.float64)
     bounds = np.asarray(edges, dtype=np.float64)
     result = np.full((2, len(bounds) - 1), np.nan)
-    for index, (low, high) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+    for index, (low, high) in enumerate(pairwise(bounds)):
         inside = (values >= low) & (values < high)
         kept, removed = inside & signal, inside & background
         if weight[kept].sum() <= 0 or weight[removed].sum() <= 0:

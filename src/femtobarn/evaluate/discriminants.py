@@ -1,12 +1,15 @@
 """Flavour-tagging discriminants and the choice of their charm fraction.
 
 D_b = log( p_b / ((1 - f_c - f_tau) p_u + f_c p_c + f_tau p_tau) ), f_c = 0.018 for DL1r and 0.05 for GN1 in
-ATL-PHYS-PUB-2022-027; D_c = log( p_c / ((1 - f_b - f_tau) p_u + f_b p_b + f_tau p_tau) ), f_b = 0.2. A larger f_c
-buys c-rejection with light-rejection, so taggers are compared each at its own best f_c and all at a common one.
+ATL-PHYS-PUB-2022-027; D_c = log( p_c / ((1 - f_b - f_tau) p_u + f_b p_b + f_tau p_tau) ), f_b = 0.2.
+A larger f_c
+buys c-rejection with light-rejection, so taggers are compared each at its own best f_c and all at a common
+one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +24,8 @@ FRACTIONS: Floats = np.concatenate([[0.0, 0.001, 0.002], np.geomspace(0.005, 0.6
 
 
 def discriminant(signal: ArrayLike, backgrounds: dict[str, ArrayLike], fractions: dict[str, float]) -> Floats:
-    """log( p_signal / sum_k f_k p_k ): probabilities (N,) by name, and the fraction each background enters with.
+    """log( p_signal / sum_k f_k p_k ): probabilities (N,) by name, and the fraction each background enters
+    with.
 
     Raises:
         ValueError: when a background has no fraction, or one below zero.
@@ -50,7 +54,12 @@ def discriminant_b(
 
 
 def discriminant_c(
-    pb: ArrayLike, pc: ArrayLike, pu: ArrayLike, f_b: float = 0.2, ptau: ArrayLike | None = None, f_tau: float = 0.0
+    pb: ArrayLike,
+    pc: ArrayLike,
+    pu: ArrayLike,
+    f_b: float = 0.2,
+    ptau: ArrayLike | None = None,
+    f_tau: float = 0.0,
 ) -> Floats:
     """D_c of probabilities (N,) for b, c, light and, if there is one, tau."""
     backgrounds, fractions = {"b": pb, "u": pu}, {"b": f_b, "u": 1 - f_b - f_tau}
@@ -68,7 +77,7 @@ class Frontier(NamedTuple):
 
 
 def frontier(
-    probabilities: dict[str, NDArray[np.floating]],
+    probabilities: Mapping[str, NDArray[np.floating]],
     flavour: NDArray[np.str_],
     efficiency: float = 0.70,
     weights: ArrayLike | None = None,
@@ -95,15 +104,17 @@ def frontier(
         for name in ("c", "u"):
             background = Survival(score[which[name]], weight[which[name]], f"{name}-jets")
             results[name].append(rejection(signal, background, efficiency))
-    c, light = (Rejection(*(np.array(column) for column in zip(*results[name], strict=True))) for name in ("c", "u"))
+    c, light = (
+        Rejection(*(np.array(column) for column in zip(*results[name], strict=True))) for name in ("c", "u")
+    )
     return Frontier(scan, c, light)
 
 
 def own_fraction(scan: Frontier) -> float:
     """A tagger's own f_c: the one with the largest geometric mean of c- and light-rejection, sqrt(R_c R_u).
 
-    Choose it on the validation split, never on the jets it is judged by. Where no jet passes, the lower limit stands
-    for the rejection.
+    Choose it on the validation split, never on the jets it is judged by. Where no jet passes, the lower
+    limit stands for the rejection.
     """
     product = np.ones(len(scan.f_c))
     for part in (scan.c, scan.light):

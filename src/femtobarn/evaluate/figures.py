@@ -6,19 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from femtobarn.evaluate.discriminants import Frontier
+from femtobarn.evaluate.drawing import band, by_flavour, central, known, levels, points, ratio_limits, span
 from femtobarn.evaluate.metrics import Estimate, Floats, Rejection, Reliability, Survival, rejection
-from femtobarn.evaluate.style import FLAVOURS, Caption, Line, canvas, figure_style, headline
+from femtobarn.evaluate.numbers import percent
+from femtobarn.evaluate.style import Caption, Line, canvas, figure_style, headline, log_axis
 
 __all__ = [
     "binned_figure",
     "confusion_figure",
-    "distribution_grid",
+    "distribution_figure",
     "frontier_figure",
     "loss_figure",
     "origin_auc_figure",
@@ -39,7 +40,10 @@ def rejection_figure(
     efficiencies: tuple[float, float] = (0.5, 1.0),
     marks: Sequence[float] = (),
 ) -> Figure:
-    """Background rejection against signal efficiency, with statistical bands, and the ratio to the first method.
+    """Background rejection against signal efficiency, with statistical bands, and the ratio to the first
+    method.
+
+    A curve begins where about six background jets pass: with fewer it says nothing.
 
     Args:
         curves: signal and background `Survival` of each method, the reference first.
@@ -48,29 +52,27 @@ def rejection_figure(
         marks: working points, drawn as faint vertical lines.
     """
     at = np.linspace(*efficiencies, 101)
-    results = {name: rejection(true, false, at) for name, (true, false) in curves.items()}
+    results = {name: known(rejection(true, false, at)) for name, (true, false) in curves.items()}
+    reference = next(iter(results))
     compared = len(results) > 1
     with figure_style():
-        figure, axes = canvas(
-            2 if compared else 1, size=(6.0, 6.6 if compared else 5.0), sharex=True,
-            height_ratios=(2.2, 1) if compared else (1,),
-        )  # fmt: skip
-        reference = next(iter(results))
+        if compared:
+            figure, axes = canvas(2, size=(6.0, 6.6), sharex=True, height_ratios=(2.2, 1))
+            ratios = {name: result.value / results[reference].value for name, result in results.items()}
+            for name, ratio in ratios.items():
+                band(axes[1], at, ratio, results[name].error / results[name].value, lines[name])
+            ratio_limits(axes[1], list(ratios.values()))
+            axes[1].set_ylabel(f"Ratio to {lines[reference].label}")
+        else:
+            figure, axes = canvas()
         for name, result in results.items():
-            _band(axes[0], at, result.value, result.error, lines[name])
-            if compared:
-                ratio = result.value / results[reference].value
-                _band(axes[1], at, ratio, ratio * result.error / result.value, lines[name])
+            band(axes[0], at, result.value, result.error / result.value, lines[name])
         for panel in axes:
             for mark in marks:
-                panel.axvline(mark, color="0.82", linewidth=1, zorder=0)
-        axes[0].set_yscale("log")
-        axes[0].set_ylim(bottom=1)
+                panel.axvline(mark, color="0.85", linewidth=1, zorder=0)
+        log_axis(axes[0], "y", 1, 2 * span([result.value for result in results.values()])[1] ** 1.3)
         axes[0].set_ylabel(f"{background} rejection")
         axes[0].legend(loc="upper right")
-        if compared:
-            _limits_from(axes[1], [results[name].value / results[reference].value for name in results])
-            axes[1].set_ylabel(f"Ratio to {lines[reference].label}")
         axes[-1].set_xlabel(f"{signal} efficiency")
         axes[-1].set_xlim(*efficiencies)
         headline(axes[0], caption)
@@ -84,24 +86,55 @@ def score_figure(
     *,
     label: str = "$D_b$",
     weights: ArrayLike | None = None,
-    cuts: Mapping[str, float] | None = None,
-    bins: int = 60,
+    cuts: Sequence[float] = (),
+    cuts_label: str = "",
 ) -> Figure:
-    """Distribution of a score for each flavour, each of unit area, with statistical bands; `cuts` are marked."""
+    """Distribution of a score for each flavour, each of unit area, with statistical bands; `cuts` are
+    marked.
+    """
     values = np.asarray(score, dtype=np.float64)
-    edges = np.linspace(*_central(values, 0.001), bins + 1)
+    edges = np.linspace(*central(values, 0.001), 51)
     with figure_style():
         figure, (axes,) = canvas()
-        _by_flavour(axes, values, flavour, edges, weights)
-        top = axes.get_ylim()[1]
-        axes.set_yscale("log")
-        axes.set_ylim(top * 2e-4, top * 6)
-        for name, cut in (cuts or {}).items():
-            axes.axvline(cut, color="0.6", linewidth=1, zorder=0)
-            axes.text(cut, top * 1.15, name, rotation=90, ha="right", va="bottom", fontsize=12, color="0.35")
+        low, high = by_flavour(axes, values, flavour, edges, weights)
+        log_axis(axes, "y", max(low, high * 1e-5) / 2, high * 60)
+        for number, cut in enumerate(cuts):
+            axes.axvline(
+                cut, ymax=0.72, color="0.55", linewidth=1, zorder=0, label="" if number else cuts_label
+            )
+        axes.set_xlim(edges[0], edges[-1])
         axes.set_xlabel(label)
         axes.set_ylabel("Normalised to unit area")
         axes.legend(loc="upper left", ncols=2)
+        headline(axes, caption)
+    return figure
+
+
+def distribution_figure(
+    values: NDArray[Any],
+    flavour: NDArray[np.str_],
+    caption: Caption,
+    *,
+    label: str,
+    weights: ArrayLike | None = None,
+    logarithmic: bool = False,
+) -> Figure:
+    """Distribution of a variable by flavour, each of unit area; small, to stand in a grid."""
+    numbers = np.asarray(values, dtype=np.float64)
+    low, high = central(numbers, 0.003)
+    whole = np.issubdtype(values.dtype, np.integer) and high - low < 60
+    edges = np.arange(np.floor(low) - 0.5, np.ceil(high) + 1.5) if whole else np.linspace(low, high, 41)
+    with figure_style():
+        figure, (axes,) = canvas(size=(4.6, 3.9))
+        bottom, top = by_flavour(axes, numbers, flavour, edges, weights)
+        if logarithmic:
+            log_axis(axes, "y", max(bottom, top * 1e-5) / 2, top * 12)
+        else:
+            axes.set_ylim(0, top * 1.45)
+        axes.set_xlim(edges[0], edges[-1])
+        axes.set_xlabel(label)
+        axes.set_ylabel("Normalised")
+        axes.legend(loc="upper right", ncols=2, fontsize=12.5, columnspacing=1)
         headline(axes, caption)
     return figure
 
@@ -115,23 +148,34 @@ def frontier_figure(
     common: float,
     efficiency: float,
 ) -> Figure:
-    """c- against light-rejection at one b-efficiency as f_c varies; each tagger's own f_c and the common one marked."""
+    """c- against light-rejection at one b-efficiency as f_c varies; each tagger's own f_c and the common
+    one marked.
+    """
     with figure_style():
         figure, (axes,) = canvas()
         for name, scan in scans.items():
             line = lines[name]
-            axes.plot(scan.light.value, scan.c.value, color=line.colour, linestyle=line.dash, label=line.label)
+            axes.plot(
+                scan.light.value, scan.c.value, color=line.colour, linestyle=line.dash, label=line.label
+            )
             for fraction, marker, filled in ((own[name], "*", True), (common, "o", False)):
                 x, y = (np.interp(fraction, scan.f_c, part.value) for part in (scan.light, scan.c))
                 face = line.colour if filled else "white"
-                axes.plot(x, y, marker, color=line.colour, markerfacecolor=face, markersize=13 if filled else 8)
+                axes.plot(
+                    x, y, marker, color=line.colour, markerfacecolor=face, markersize=13 if filled else 7
+                )
         axes.plot([], [], "*", color="0.3", markersize=13, label="own $f_c$")
-        axes.plot([], [], "o", color="0.3", markerfacecolor="white", markersize=8, label=f"$f_c$ = {common:g}")
-        axes.set_xscale("log")
-        axes.set_yscale("log")
+        axes.plot(
+            [], [], "o", color="0.3", markerfacecolor="white", markersize=7, label=f"$f_c$ = {common:g}"
+        )
+        for which, attribute in (("x", "light"), ("y", "c")):
+            low, high = span([getattr(scan, attribute).value for scan in scans.values()])
+            log_axis(axes, which, low / 1.2, high * (1.2 if which == "x" else 1.6 * (high / low) ** 0.3))
         axes.set_xlabel("Light-jet rejection")
         axes.set_ylabel("$c$-jet rejection")
-        axes.legend(loc="best", title=rf"$\varepsilon_b$ = {efficiency:.0%}".replace("%", r"$\,$%"))
+        axes.legend(
+            loc="upper right", title=rf"$\varepsilon_b$ = {percent(efficiency)}", alignment="left", ncols=2
+        )
         headline(axes, caption)
     return figure
 
@@ -145,32 +189,39 @@ def binned_figure(
     variable: str = "Jet $p_T$ [GeV]",
     title: str = "",
 ) -> Figure:
-    """Efficiencies or rejections in bins of a variable, a panel each (label -> method -> values), with error bars.
+    """Efficiencies or rejections in bins of a variable, a panel each (label -> method -> values), with
+    error bars.
 
     A bin of a rejection in which no background passes shows its lower limit as an arrow.
     """
     bounds = np.asarray(edges, dtype=np.float64)
     with figure_style():
-        figure, axes = canvas(len(panels), size=(6.0, 2.2 + 2.6 * len(panels)), sharex=True)
-        for panel, (label, methods) in zip(axes, panels.items(), strict=True):
-            rejections = any(isinstance(values, Rejection) for values in methods.values())
+        figure, axes = canvas(
+            len(panels), size=(6.0, 5.0 if len(panels) == 1 else 1.6 + 2.1 * len(panels)), sharex=True
+        )
+        for number, (panel, (label, methods)) in enumerate(zip(axes, panels.items(), strict=True)):
             for place, (name, values) in enumerate(methods.items()):
-                _points(panel, bounds, values, lines[name], (place - (len(methods) - 1) / 2) * 0.08)
-            if rejections:
-                panel.set_yscale("log")
+                points(panel, bounds, values, lines[name], (place - (len(methods) - 1) / 2) * 0.09)
+            room = 1.12 if number else 1.45 if len(panels) == 1 else 1.75
+            if any(isinstance(values, Rejection) for values in methods.values()):
+                low, high = span([levels(values) for values in methods.values()])
+                log_axis(panel, "y", low / 2, high * (20 if number == 0 else 3))
             else:
-                panel.set_ylim(0, None)
-            panel.margins(y=0.12)
+                top = np.nanmax([np.nanmax(np.nan_to_num(v.value + v.error)) for v in methods.values()])
+                panel.set_ylim(0, max(top, 1e-3) * room)
+                panel.set_yticks([tick for tick in panel.get_yticks() if tick <= max(1, top)])
+                panel.set_ylim(0, max(top, 1e-3) * room)
             panel.set_ylabel(label)
-        handles, labels = axes[0].get_legend_handles_labels()
-        axes[0].legend(handles, labels, loc="best", ncols=min(len(labels), 2), title=title or None)
+        axes[0].legend(loc="upper left", ncols=3, columnspacing=1, title=title or None, alignment="left")
         axes[-1].set_xlabel(variable)
         axes[-1].set_xlim(bounds[0], bounds[-1])
         headline(axes[0], caption)
     return figure
 
 
-def confusion_figure(matrix: ArrayLike, classes: Sequence[str], caption: Caption, *, title: str = "") -> Figure:
+def confusion_figure(
+    matrix: ArrayLike, classes: Sequence[str], caption: Caption, *, title: str = ""
+) -> Figure:
     """Fraction of each true class (rows) in each predicted one (columns), with the numbers in the cells."""
     values = np.asarray(matrix)
     size = len(classes)
@@ -181,20 +232,30 @@ def confusion_figure(matrix: ArrayLike, classes: Sequence[str], caption: Caption
             for column in range(size):
                 text = "–" if np.isnan(values[row, column]) else f"{values[row, column]:.2f}"
                 colour = "white" if values[row, column] > 0.55 else "black"
-                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=17 if size <= 4 else 12)
-        axes.set_xticks(range(size), classes, rotation=0 if size <= 4 else 40, ha="center" if size <= 4 else "right")
+                axes.text(
+                    column,
+                    row,
+                    text,
+                    ha="center",
+                    va="center",
+                    color=colour,
+                    fontsize=17 if size <= 4 else 12,
+                )
+        axes.set_xticks(
+            range(size), classes, rotation=0 if size <= 4 else 40, ha="center" if size <= 4 else "right"
+        )
         axes.set_yticks(range(size), classes)
         axes.tick_params(which="both", length=0)
         axes.minorticks_off()
-        axes.set_xlabel("Predicted" + (f" by {title}" if title else ""))
-        axes.set_ylabel("True")
+        axes.set_xlabel("Predicted" + (f" by {title}" if title else ""), loc="center")
+        axes.set_ylabel("True", loc="center")
         headline(axes, caption)
     return figure
 
 
 def origin_auc_figure(
-    areas: Mapping[str, Estimate], means: Mapping[str, float], classes: Sequence[str], lines: Mapping[str, Line],
-    caption: Caption,
+    areas: Mapping[str, Estimate], means: Mapping[str, float], classes: Sequence[str], lines: Mapping[str,
+    Line], caption: Caption,
 ) -> Figure:  # fmt: skip
     """One-vs-rest AUC of each track origin, a row each, for each method that classifies tracks."""
     with figure_style():
@@ -203,8 +264,8 @@ def origin_auc_figure(
             line = lines[name]
             shift = (place - (len(areas) - 1) / 2) * 0.22
             axes.errorbar(
-                area.value, np.arange(len(classes)) + shift, xerr=area.error, fmt=line.marker, color=line.colour,
-                label=f"{line.label}, mean {means[name]:.3f}", capsize=0,
+                area.value, np.arange(len(classes)) + shift, xerr=area.error, fmt=line.marker,
+                color=line.colour, label=f"{line.label}, mean {means[name]:.3f}", capsize=0,
             )  # fmt: skip
             axes.axvline(means[name], color=line.colour, linestyle=line.dash, linewidth=1.2, zorder=0)
         axes.set_yticks(range(len(classes)), classes)
@@ -222,23 +283,35 @@ def origin_auc_figure(
 def origin_roc_figure(curves: Mapping[str, tuple[Floats, Floats, float]], caption: Caption) -> Figure:
     """ROC of each track origin: (false positive rate, efficiency, area) by class."""
     colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#999999"]
-    dashes = ["-", (0, (5, 1.5)), (0, (4, 1.2, 1, 1.2)), (0, (1, 1)), "-", (0, (5, 1.5)), (0, (4, 1.2, 1, 1.2)), (0, (1, 1))]
+    dashes = [
+        "-",
+        (0, (5, 1.5)),
+        (0, (4, 1.2, 1, 1.2)),
+        (0, (1, 1)),
+        "-",
+        (0, (5, 1.5)),
+        (0, (4, 1.2, 1, 1.2)),
+        (0, (1, 1)),
+    ]
     grid = np.concatenate([[0], np.geomspace(1e-4, 1, 200)])
     with figure_style():
         figure, (axes,) = canvas(size=(6.0, 5.4))
         for (name, (false, true, area)), colour, dash in zip(curves.items(), colours, dashes, strict=False):
-            axes.plot(grid, np.interp(grid, false, true), color=colour, linestyle=dash, label=f"{name} ({area:.3f})")
-        axes.set_xscale("log")
-        axes.set_xlim(1e-3, 1)
+            axes.plot(
+                grid, np.interp(grid, false, true), color=colour, linestyle=dash, label=f"{name} ({area:.3f})"
+            )
+        log_axis(axes, "x", 1e-3, 1)
         axes.set_ylim(0, 1.02)
         axes.set_xlabel("Fraction of other tracks")
         axes.set_ylabel("Fraction of tracks of this origin")
-        axes.legend(loc="best", title="origin (AUC)", fontsize=12.5)
+        axes.legend(loc="best", title="origin (AUC)", fontsize=12.5, alignment="left")
         headline(axes, caption)
     return figure
 
 
-def reliability_figure(curves: Mapping[str, Reliability], lines: Mapping[str, Line], caption: Caption, *, of: str) -> Figure:
+def reliability_figure(
+    curves: Mapping[str, Reliability], lines: Mapping[str, Line], caption: Caption, *, of: str
+) -> Figure:
     """Observed fraction against predicted probability, with the share of jets per bin below."""
     with figure_style():
         figure, axes = canvas(2, size=(6.0, 6.2), sharex=True, height_ratios=(2.6, 1))
@@ -246,14 +319,17 @@ def reliability_figure(curves: Mapping[str, Reliability], lines: Mapping[str, Li
         for name, curve in curves.items():
             line = lines[name]
             axes[0].errorbar(
-                curve.predicted, curve.observed, curve.error, color=line.colour, linestyle=line.dash, marker=line.marker,
-                linewidth=1.4, label=f"{line.label}, ECE {curve.calibration_error:.3f}",
+                curve.predicted, curve.observed, curve.error, color=line.colour, linestyle=line.dash,
+                marker=line.marker, linewidth=1.4, label=f"{line.label}, ECE {curve.calibration_error:.3f}",
             )  # fmt: skip
-            axes[1].plot(curve.predicted, curve.share, color=line.colour, linestyle=line.dash, marker=line.marker)
+            axes[1].plot(
+                curve.predicted, curve.share, color=line.colour, linestyle=line.dash, marker=line.marker
+            )
         axes[0].set_ylabel(f"Observed fraction of {of}")
         axes[0].set_ylim(0, 1)
         axes[0].legend(loc="upper left")
-        axes[1].set_yscale("log")
+        low, high = span([curve.share for curve in curves.values()])
+        log_axis(axes[1], "y", low / 2, high * 2)
         axes[1].set_ylabel("Share of jets")
         axes[1].set_xlim(0, 1)
         axes[1].set_xlabel(f"Predicted probability of {of}")
@@ -278,95 +354,14 @@ def loss_figure(history: Sequence[Mapping[str, float]], caption: Caption, *, tit
                                 ("valid", Line("#3f90da", "-", "o", "validation"))):  # fmt: skip
                 losses = [epoch.get(f"{split}_{task}", np.nan) for epoch in history]
                 marker = line.marker if len(epochs) <= 30 else ""
-                panel.plot(epochs, losses, color=line.colour, linestyle=line.dash, marker=marker, label=line.label)
+                panel.plot(
+                    epochs, losses, color=line.colour, linestyle=line.dash, marker=marker, label=line.label
+                )
             panel.set_ylabel(f"Loss: {task}")
             panel.yaxis.set_major_locator(MaxNLocator(5))
-        axes[0].legend(loc="upper right", title=title or None)
+        axes[0].legend(loc="upper right", title=title or None, alignment="left")
         axes[-1].set_xlabel("Epoch")
         axes[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
         axes[-1].tick_params(axis="x", which="minor", bottom=False, top=False)
         headline(axes[0], caption)
     return figure
-
-
-def distribution_grid(
-    variables: Mapping[str, tuple[NDArray[Any], NDArray[np.str_], NDArray[np.floating]]], caption: Caption, *,
-    logarithmic: Sequence[str] = (), columns: int = 2,
-) -> Figure:  # fmt: skip
-    """Distributions of several variables by flavour, each of unit area: label -> (values, flavour, weights)."""
-    rows = -(-len(variables) // columns)
-    with figure_style():
-        figure, axes = canvas(rows, columns, size=(4.7 * columns, 3.5 * rows + 0.8))
-        for panel, (label, (values, flavour, weights)) in zip(axes, variables.items(), strict=False):
-            integer = np.issubdtype(values.dtype, np.integer)
-            low, high = _central(np.asarray(values, dtype=np.float64), 0.003)
-            edges = np.arange(low - 0.5, high + 1.5) if integer and high - low < 60 else np.linspace(low, high, 51)
-            _by_flavour(panel, np.asarray(values, dtype=np.float64), flavour, edges, weights)
-            if label in logarithmic:
-                panel.set_yscale("log")
-            else:
-                panel.set_ylim(0, None)
-            panel.set_xlabel(label)
-        for unused in axes[len(variables) :]:
-            unused.remove()
-        axes[0].legend(loc="best")
-        axes[0].set_ylabel("Normalised")
-        headline(axes[0], caption)
-    return figure
-
-
-def _band(axes: Axes, x: Floats, y: Floats, error: Floats, line: Line) -> None:
-    axes.fill_between(x, y - error, y + error, color=line.colour, alpha=0.22, linewidth=0)
-    axes.plot(x, y, color=line.colour, linestyle=line.dash, label=line.label)
-
-
-def _points(axes: Axes, edges: Floats, values: Estimate | Rejection, line: Line, shift: float) -> None:
-    """Error bars at bin centres, moved by `shift` bin widths so that methods do not hide each other."""
-    half = np.diff(edges) / 2
-    centre = edges[:-1] + half + 2 * shift * half
-    axes.errorbar(
-        centre, values.value, values.error, xerr=[half + 2 * shift * half, half - 2 * shift * half], fmt=line.marker,
-        color=line.colour, label=line.label, linewidth=1.4, elinewidth=1.4,
-    )  # fmt: skip
-    if isinstance(values, Rejection):
-        none = np.isnan(values.value) & ~np.isnan(values.lower_limit)
-        axes.plot(centre[none], values.lower_limit[none], "^", color=line.colour, markerfacecolor="white")
-
-
-def _by_flavour(
-    axes: Axes, values: Floats, flavour: NDArray[np.str_], edges: Floats, weights: ArrayLike | None
-) -> None:
-    weight = np.ones(len(values)) if weights is None else np.asarray(weights, dtype=np.float64)
-    inside = np.clip(values, edges[0], np.nextafter(edges[-1], edges[0]))
-    for name, line in FLAVOURS.items():
-        which = flavour == name
-        if not which.any():
-            continue
-        content = np.histogram(inside[which], edges, weights=weight[which])[0]
-        error = np.sqrt(np.histogram(inside[which], edges, weights=weight[which] ** 2)[0])
-        norm = content.sum() * np.diff(edges)
-        axes.stairs(
-            (content + error) / norm, edges, baseline=np.maximum((content - error) / norm, 1e-12), fill=True,
-            color=line.colour, alpha=0.2, linewidth=0,
-        )  # fmt: skip
-        axes.stairs(content / norm, edges, color=line.colour, linestyle=line.dash, linewidth=1.8, label=line.label)
-
-
-def _central(values: Floats, outside: float) -> tuple[float, float]:
-    low, high = (float(edge) for edge in np.quantile(values, [outside, 1 - outside]))
-    return (low, high) if high > low else (low - 0.5, low + 0.5)
-
-
-def _limits_from(axes: Axes, ratios: Sequence[Floats]) -> None:
-    """Limits for a ratio panel that hold all curves, logarithmic when they span more than a factor of four."""
-    finite = np.concatenate([ratio[np.isfinite(ratio)] for ratio in ratios])
-    low, high = (float(edge) for edge in np.quantile(finite, [0.01, 0.99])) if len(finite) else (1.0, 1.0)
-    if high / max(low, 1e-9) > 4:
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.yaxis.set_minor_formatter(NullFormatter())
-        axes.set_ylim(low / 1.3, high * 1.3)
-    else:
-        margin = 0.12 * max(high - low, 0.1)
-        axes.set_ylim(low - margin, high + margin)

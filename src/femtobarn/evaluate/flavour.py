@@ -12,21 +12,24 @@ from numpy.typing import NDArray
 from femtobarn.evaluate import figures
 from femtobarn.evaluate.binned import efficiency_at_mistag, efficiency_in_bins, rejection_in_bins
 from femtobarn.evaluate.discriminants import frontier
-from femtobarn.evaluate.flavour_metrics import (
-    WORKING_POINTS,
-    FlavourScores,
-    Jets,
-    b_vertices,
-    choose_fraction,
-    flavour_metrics,
-    origin_labels,
-    vertex_rates,
+from femtobarn.evaluate.flavour_metrics import WORKING_POINTS, choose_fraction, flavour_metrics
+from femtobarn.evaluate.flavour_scores import FlavourScores, Jets
+from femtobarn.evaluate.flavour_tables import flavour_tables, verdict
+from femtobarn.evaluate.metrics import (
+    Estimate,
+    Floats,
+    Rejection,
+    Survival,
+    confusion,
+    one_vs_rest_auc,
+    reliability,
+    roc,
 )
-from femtobarn.evaluate.metrics import Estimate, Floats, Rejection, Survival, confusion, one_vs_rest_auc, reliability, roc
-from femtobarn.evaluate.numbers import shown_metric
-from femtobarn.evaluate.report import Cell, Report
-from femtobarn.evaluate.result import Metric
+from femtobarn.evaluate.numbers import percent
+from femtobarn.evaluate.report import Report
+from femtobarn.evaluate.result import Result
 from femtobarn.evaluate.style import FLAVOURS, Caption, Line, lines_for
+from femtobarn.evaluate.track_metrics import b_vertices, origin_labels, vertex_rates
 
 __all__ = [
     "WORKING_POINTS",
@@ -35,82 +38,48 @@ __all__ = [
     "choose_fraction",
     "flavour_figures",
     "flavour_metrics",
-    "flavour_tables",
+    "flavour_page",
 ]
 
 NAMES = {"b": "$b$-jets", "c": "$c$-jets", "u": "light-jets"}
 
 
-def flavour_tables(report: Report, metrics: Sequence[Metric], labels: Mapping[str, str], sample: str) -> None:
-    """Rejections, track origins and vertices of every method beside the published ones: own f_c, then the common one.
+def flavour_page(
+    jets: Jets,
+    scores: Sequence[FlavourScores],
+    result: Result,
+    *,
+    title: str,
+    subtitle: str,
+    sample: str,
+    caption: Caption,
+    own: Mapping[str, float],
+    common: float = 0.05,
+    histories: Mapping[str, Sequence[Mapping[str, float]]] | None = None,
+    settings: str = "",
+) -> Report:
+    """The whole page: the answer in a sentence and in tables, all figures, and how it was made.
 
     Args:
-        metrics: of `flavour_metrics`, perhaps combined over seeds and with references.
-        labels: how to call each method, in the order of the columns.
-        sample: whose metrics.
+        jets: judged by.
+        scores: one per method; the first is the baseline, the last the answer.
+        result: its metrics (with references, combined over seeds) fill the tables; command, times, versions
+            the end.
+        title, subtitle: of the page.
+        sample: of the metrics shown.
+        caption: above every figure.
+        own, common: f_c of each method, and of all.
+        histories: training history by method.
+        settings: the settings as text.
     """
-    mine = [metric for metric in metrics if metric.sample == sample]
-    for choice in ("own", "common"):
-        fractions = {name: _fraction(mine, name, choice) for name in labels}
-        if choice == "own":
-            columns = [f"{label} (f_c = {fractions[name]:.3g})" for name, label in labels.items()]
-            caption = "Each tagger at its own f_c, chosen on the validation jets."
-        else:
-            columns = list(labels.values())
-            caption = f"All taggers at f_c = {next(iter(fractions.values())):g}."
-        rows: list[list[Any]] = []
-        for name, title in (("light_rejection", "Light-jet rejection"), ("c_rejection", "c-jet rejection")):
-            rows.append([title])
-            chosen = [m for m in mine if m.name == name and m.at.get("f_c_choice") == choice]
-            for point in sorted({float(m.at["b_efficiency"]) for m in chosen}):
-                row = {m.method: m for m in chosen if m.at["b_efficiency"] == point}
-                rows.append([f"at {point:.0%} b-efficiency", *(_cell(row.get(method)) for method in labels)])
-        if choice == "own":
-            rows += _track_rows(mine, labels)
-            caption += " " + _explanation(mine)
-        report.table(["", *columns], rows, caption)
-
-
-def _fraction(metrics: Sequence[Metric], method: str, choice: str) -> float:
-    found = [m for m in metrics if m.method == method and m.at.get("f_c_choice") == choice]
-    return float(found[0].at["f_c"]) if found else float("nan")
-
-
-def _track_rows(metrics: Sequence[Metric], labels: Mapping[str, str]) -> list[list[Any]]:
-    wanted: list[tuple[str, str, dict[str, Any]]] = [
-        ("origin AUC, mean of classes", "origin_auc_mean", {}),
-        ("origin AUC, weighted by frequency", "origin_auc_weighted", {}),
-        ("vertex efficiency, exclusive", "vertex_efficiency", {"kind": "exclusive"}),
-        ("vertex efficiency, inclusive", "vertex_efficiency", {"kind": "inclusive"}),
-        ("… jets of pT > 100 GeV", "vertex_efficiency", {"kind": "inclusive", "pt_min": 100.0}),
-        ("vertex purity, exclusive", "vertex_purity", {"kind": "exclusive"}),
-        ("vertex fake rate, exclusive", "vertex_fake_rate", {"kind": "exclusive"}),
-    ]
-    rows: list[list[Any]] = []
-    for title, name, at in wanted:
-        row = {m.method: m for m in metrics if m.name == name and m.at == at}
-        if row:
-            rows.append([title, *(_cell(row.get(method)) for method in labels)])
-    return [["Tracks and vertices of b-jets"], *rows] if rows else []
-
-
-def _cell(metric: Metric | None) -> Cell:
-    if metric is None:
-        return Cell("–")
-    return Cell(shown_metric(metric), f"paper {metric.reference:g}" if metric.reference is not None else "", True)
-
-
-def _explanation(metrics: Sequence[Metric]) -> str:
-    seeds = max((len(metric.seeds) for metric in metrics), default=0)
-    text = "Errors are one standard deviation from the number of test jets"
-    text += f" and the spread over {seeds} trainings, added in quadrature." if seeds > 1 else "."
-    sources = sorted({metric.source for metric in metrics if metric.source})
-    if sources:
-        text += (
-            f" Paper: {'; '.join(sources)}, on the collaboration's own simulation: goals for ratios and orderings, "
-            "not for absolute values."
-        )
-    return text
+    report = Report(title, subtitle)
+    labels = {tagger.name: tagger.label or tagger.name for tagger in scores}
+    if answer := verdict(result.metrics, labels, sample):
+        report.text(answer)
+    flavour_tables(report, result.metrics, labels, sample)
+    flavour_figures(report, jets, scores, caption=caption, own=own, common=common, histories=histories)
+    report.provenance(result, settings)
+    return report
 
 
 def flavour_figures(
@@ -127,7 +96,8 @@ def flavour_figures(
     histories: Mapping[str, Sequence[Mapping[str, float]]] | None = None,
     title: str = "",
 ) -> None:
-    """All figures of the page, in sections; the first tagger is the reference of ratios, the last the one shown alone.
+    """All figures of the page, in sections; the first tagger is the reference of ratios, the last the one
+    shown alone.
 
     Args:
         caption: who made the sample and what it is, above every figure.
@@ -138,7 +108,9 @@ def flavour_figures(
         title: of the sample, in front of the names of the sections.
     """
     prefix = f"{title}: " if title else ""
-    lines = lines_for([tagger.name for tagger in scores], {tagger.name: tagger.label or tagger.name for tagger in scores})
+    lines = lines_for(
+        [tagger.name for tagger in scores], {tagger.name: tagger.label or tagger.name for tagger in scores}
+    )
     edges = np.asarray(pt_edges if pt_edges is not None else _pt_edges(jets))
     report.section(f"{prefix}Rejection")
     _rejection_figures(report, jets, scores, lines, caption, own, common, working_points)
@@ -185,16 +157,22 @@ def _rejection_figures(
         curves = {t.name: _survivals(jets, t.discriminant_b(common), background) for t in scores}
         figure = figures.rejection_figure(curves, lines, caption, background=f"{name}-jet", marks=points)
         plain = name.replace("$", "")
-        text = f"{plain}-jet rejection against b-jet efficiency at f_c = {common:g} for all; bands are statistical."
+        text = f"{plain}-jet rejection against b-jet efficiency at f_c = {common:g} for all."
         report.figure(figure, text, f"roc-{'light' if background == 'u' else 'c'}")
     scans = {t.name: frontier(t.probabilities, jets.flavour, 0.70, jets.weights) for t in scores}
     figure = figures.frontier_figure(scans, lines, caption, own=own, common=common, efficiency=0.70)
-    report.figure(figure, "c- against light-rejection at 70 % b-efficiency as f_c varies; up and right is better.", "f-c-scan")
+    report.figure(
+        figure,
+        "c- against light-rejection at 70 % b-efficiency as f_c varies; up and right is better.",
+        "f-c-scan",
+    )
     curves = {t.name: _survivals(jets, t.discriminant_c(), "b", "c") for t in scores}
     figure = figures.rejection_figure(
         curves, lines, caption, signal="$c$-jet", background="$b$-jet", efficiencies=(0.1, 0.8), marks=(0.25,)
     )
-    report.figure(figure, "Charm tagging: b-jet rejection against c-jet efficiency, f_b = 0.2.", "roc-charm-b")
+    report.figure(
+        figure, "Charm tagging: b-jet rejection against c-jet efficiency, f_b = 0.2.", "roc-charm-b"
+    )
 
 
 def _pt_figures(
@@ -216,16 +194,31 @@ def _pt_figures(
     for tagger in scores:
         score = tagger.discriminant_b(common)
         passing = score >= Survival(score[which["b"]], jets.weights[which["b"]]).threshold(point)
-        for flavour, panel in (("b", "$b$-jet efficiency"), ("u", "Light-jet rejection"), ("c", "$c$-jet rejection")):
+        for flavour, panel in (
+            ("b", "$b$-jet efficiency"),
+            ("u", "Light-jet rejection"),
+            ("c", "$c$-jet rejection"),
+        ):
             use = which[flavour]
             binned = efficiency_in_bins if flavour == "b" else rejection_in_bins
             at_cut[panel][tagger.name] = binned(passing[use], pt[use], edges, jets.weights[use])
         flat[tagger.name] = efficiency_at_mistag(score, which["b"], which["u"], pt, edges, 0.01, jets.weights)
-    figure = figures.binned_figure(at_cut, edges, lines, caption, title=rf"overall $\varepsilon_b$ = {point:.0%}".replace("%", r"$\,$%"))
-    text = f"One cut, {point:.0%} b-efficiency over all jets: efficiency and rejections in bins of jet pT. Open arrows are limits (95 % CL) where no jet passes."
+    figure = figures.binned_figure(
+        at_cut, edges, lines, caption, title=rf"overall $\varepsilon_b$ = {percent(point)}"
+    )
+    text = (
+        f"One cut, {percent(point)} b-efficiency over all jets: efficiency and rejections in bins of jet pT. "
+        "Arrows are limits (95 % CL) where no jet passes."
+    )
     report.figure(figure, text, "pt-fixed-cut")
-    figure = figures.binned_figure({"$b$-jet efficiency": flat}, edges, lines, caption, title=r"light mistag 1$\,$% in each bin")
-    report.figure(figure, "b-efficiency in bins of jet pT, each bin cut at a light-jet mistag of 1 %.", "pt-fixed-mistag")
+    figure = figures.binned_figure(
+        {"$b$-jet efficiency": flat}, edges, lines, caption, title=f"light mistag {percent(0.01)} in each bin"
+    )
+    report.figure(
+        figure,
+        "b-efficiency in bins of jet pT, each bin cut at a light-jet mistag of 1 %.",
+        "pt-fixed-mistag",
+    )
 
 
 def _score_figures(
@@ -237,21 +230,25 @@ def _score_figures(
     common: float,
     points: Sequence[float],
 ) -> None:
+    listed = ", ".join(percent(point) for point in sorted(points))
     for tagger in scores:
         score, label = tagger.discriminant_b(common), lines[tagger.name].label
         signal = jets.flavour == "b"
         cuts = Survival(score[signal], jets.weights[signal]).threshold(points)
-        marks = {f"{point:.0%}": float(cut) for point, cut in zip(points, cuts, strict=True)}
         figure = figures.score_figure(
-            score, jets.flavour, caption, label=f"{label} discriminant $D_b$", weights=jets.weights, cuts=marks
-        )
-        report.figure(figure, f"{label}: D_b by flavour at f_c = {common:g}; lines mark the working points.", f"score-{tagger.name}")
+            score, jets.flavour, caption, label=f"{label} discriminant $D_b$", weights=jets.weights,
+            cuts=list(cuts), cuts_label="working points",
+        )  # fmt: skip
+        text = f"{label}: D_b by flavour at f_c = {common:g}; cuts at {listed} b-efficiency."
+        report.figure(figure, text, f"score-{tagger.name}")
     known = np.isin(jets.flavour, list(NAMES))
-    curves = {t.name: reliability(t.pb[known], jets.flavour[known] == "b", jets.weights[known]) for t in scores}
+    curves = {
+        t.name: reliability(t.pb[known], jets.flavour[known] == "b", jets.weights[known]) for t in scores
+    }
     figure = figures.reliability_figure(curves, lines, caption, of=NAMES["b"])
     text = (
-        "Are the probabilities true? Observed against predicted fraction of b-jets, and the expected calibration error "
-        "(ECE). Training on another mixture of flavours than this sample's moves the curve off the diagonal."
+        "Are the probabilities true? Observed against predicted fraction of b-jets, and the expected "
+        "calibration error (ECE). Training on another mixture of flavours than this sample's moves the curve off the diagonal."
     )
     report.figure(figure, text, "reliability")
     shown = scores[-1]
@@ -260,8 +257,12 @@ def _score_figures(
     guess = np.argmax(np.stack([shown.probabilities[name][use] for name in classes]), axis=0)
     truth = np.argmax(np.stack([jets.flavour[use] == name for name in classes]), axis=0)
     matrix = confusion(truth, guess, len(classes), jets.weights[use]).value
-    figure = figures.confusion_figure(matrix, [FLAVOURS[name].label for name in classes], caption, title=lines[shown.name].label)
-    report.figure(figure, f"{lines[shown.name].label}: most probable flavour against the true one.", "confusion")
+    figure = figures.confusion_figure(
+        matrix, [FLAVOURS[name].label for name in classes], caption, title=lines[shown.name].label
+    )
+    report.figure(
+        figure, f"{lines[shown.name].label}: most probable flavour against the true one.", "confusion"
+    )
 
 
 def _track_figures(
@@ -285,22 +286,42 @@ def _track_figures(
         figure = figures.origin_auc_figure(areas, means, classes, lines, caption)
         report.figure(figure, "Area under the ROC curve of each track origin, and their mean.", "origin-auc")
         figure = figures.origin_roc_figure(_origin_curves(labels, probabilities, weights, classes), caption)
-        report.figure(figure, f"{lines[tagger.name].label}: ROC curve of each track origin against all others.", "origin-roc")
-        matrix = confusion(labels[labels >= 0], probabilities.argmax(axis=1)[labels >= 0], len(classes), weights[labels >= 0])
+        report.figure(
+            figure,
+            f"{lines[tagger.name].label}: ROC curve of each track origin against all others.",
+            "origin-roc",
+        )
+        matrix = confusion(
+            labels[labels >= 0], probabilities.argmax(axis=1)[labels >= 0], len(classes), weights[labels >= 0]
+        )
         figure = figures.confusion_figure(matrix.value, classes, caption, title=lines[tagger.name].label)
-        report.figure(figure, f"{lines[tagger.name].label}: most probable origin of a track against the true one.", "origin-confusion")
+        report.figure(
+            figure,
+            f"{lines[tagger.name].label}: most probable origin of a track against the true one.",
+            "origin-confusion",
+        )
     pt = ak.to_numpy(jets.rows.pt)
     for kind in ("exclusive", "inclusive"):
         panels: dict[str, dict[str, Estimate | Rejection]] = {}
         for tagger in (tagger for tagger in scores if tagger.vertex is not None):
             vertices, rows = b_vertices(jets, tagger, kind)
             for name, values in vertex_rates(vertices, jets.weights[rows], pt[rows], list(edges)).items():
-                title = {"vertex_efficiency": "Efficiency", "vertex_purity": "Purity", "vertex_fake_rate": "Fake rate"}[name]
+                title = {
+                    "vertex_efficiency": "Efficiency",
+                    "vertex_purity": "Purity",
+                    "vertex_fake_rate": "Fake rate",
+                }[name]
                 panels.setdefault(title, {})[tagger.name] = values
         if panels:
-            figure = figures.binned_figure(panels, edges, lines, caption, variable="$b$-jet $p_T$ [GeV]", title=f"{kind} vertices")
-            meaning = "each decay vertex by itself" if kind == "exclusive" else "all tracks of the b-decay chain as one"
-            text = f"Secondary vertices in b-jets, {kind}: {meaning}. Found: at least 65 % of its tracks, at least 50 % pure."
+            figure = figures.binned_figure(
+                panels, edges, lines, caption, variable="$b$-jet $p_T$ [GeV]", title=f"{kind} vertices"
+            )
+            meaning = (
+                "each decay vertex by itself"
+                if kind == "exclusive"
+                else "all tracks of the b-decay chain as one"
+            )
+            text = f"Secondary vertices in b-jets, {kind}: {meaning}."
             report.figure(figure, text, f"vertices-{kind}")
 
 
@@ -315,7 +336,10 @@ def _origin_curves(
         rest = known & ~mine
         if not mine.any() or not rest.any():
             continue
-        false, true, _ = roc(Survival(probabilities[mine, code], weights[mine]), Survival(probabilities[rest, code], weights[rest]))
+        false, true, _ = roc(
+            Survival(probabilities[mine, code], weights[mine]),
+            Survival(probabilities[rest, code], weights[rest]),
+        )
         curves[name] = (false, true, float(np.trapezoid(true, false)))
     return curves
 
@@ -332,10 +356,15 @@ def _input_figures(report: Report, jets: Jets, caption: Caption) -> None:
         for field, label in TRACK_VARIABLES.items():
             if field in rows.tracks.fields:
                 variables[label] = (ak.to_numpy(ak.flatten(rows.tracks[field])), flavour, weights)
-    logarithmic = [label for label in variables if label.startswith(("Jet $p_T", "Track", "Signed", "Hits"))]
-    figure = figures.distribution_grid(variables, caption, logarithmic=logarithmic)
-    text = "Jet and track variables by flavour, each of unit area; the first and last bins hold what lies beyond."
-    report.figure(figure, text, "inputs", wide=True)
+    for number, (label, (values, flavour, weights)) in enumerate(variables.items(), start=1):
+        logarithmic = label.startswith(("Jet $p_T", "Track", "Signed", "Hits"))
+        figure = figures.distribution_figure(
+            values, flavour, caption, label=label, weights=weights, logarithmic=logarithmic
+        )
+        report.figure(figure, "", f"input-{number}", small=True)
+    report.text(
+        "Each of unit area; the outer bins hold what lies beyond; a flavour with fewer than 100 is left out."
+    )
 
 
 TRACK_VARIABLES = {

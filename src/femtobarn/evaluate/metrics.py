@@ -1,8 +1,9 @@
 """Weighted efficiencies, thresholds, rejections, ROC and AUC, each with its statistical error.
 
-Everything rests on `Survival`, the weighted fraction of a class of jets (or events, or tracks) above a threshold.
-Weights may be negative, as generators give them. With sum_p the sum over those that pass and W the sum of all
-weights, the efficiency is e = sum_p w / W with the variance [(1 - 2e) sum_p w^2 + e^2 sum w^2] / W^2, which is the
+Everything rests on `Survival`, the weighted fraction of a class of jets (or events, or tracks) above a
+threshold. Weights may be negative, as generators give them. With sum_p the sum over those that pass and W
+the sum of all weights, the efficiency is e = sum_p w / W with the variance
+[(1 - 2e) sum_p w^2 + e^2 sum w^2] / W^2, which is the
 binomial e(1 - e)/N when all weights are equal.
 """
 
@@ -46,8 +47,9 @@ class Estimate(NamedTuple):
 class Rejection(NamedTuple):
     """Background rejections 1/efficiency: never infinite.
 
-    Where no background passes, `value` and `error` are NaN. `lower_limit` is, everywhere, the rejection that a
-    sample of this effective size excludes at 95 % CL if none passes: 1 / (1 - 0.05^(1/N_eff)), about N_eff/3.
+    Where no background passes, `value` and `error` are NaN. `lower_limit` is, everywhere, the rejection
+    that a sample of this effective size excludes at 95 % CL if none passes: 1 / (1 - 0.05^(1/N_eff)),
+    about N_eff/3.
     """
 
     value: Floats
@@ -64,20 +66,25 @@ class Survival:
         name: what the sample is called in messages.
 
     Raises:
-        InputError: when there is nothing, something is not finite, or the weights do not sum to more than zero.
+        InputError: when there is nothing, something is not finite, or the weights do not sum to more than
+            zero.
     """
 
     def __init__(self, scores: ArrayLike, weights: ArrayLike | None = None, name: str = "sample") -> None:
         values, weight = _finite(scores, weights, name)
         order = np.argsort(-values, kind="stable")
         values, weight = values[order], weight[order]
-        last = np.append(np.flatnonzero(np.diff(values)), len(values) - 1)  # the last of each group of equal scores
+        last = np.append(
+            np.flatnonzero(np.diff(values)), len(values) - 1
+        )  # the last of each group of equal scores
         self.levels: Floats = values[last]
         self._above = np.concatenate([[0.0], np.cumsum(weight)[last]])
         self._above_squared = np.concatenate([[0.0], np.cumsum(weight**2)[last]])
         self.total = float(self._above[-1])
         if self.total <= 0:
-            raise InputError(f"{name}: the weights sum to {self.total:.3g}, not to more than zero: check the weight field")
+            raise InputError(
+                f"{name}: the weights sum to {self.total:.3g}, not to more than zero: check the weight field"
+            )
 
     @property
     def effective_count(self) -> float:
@@ -105,21 +112,26 @@ def _finite(scores: ArrayLike, weights: ArrayLike | None, name: str) -> tuple[Fl
     values = np.asarray(scores, dtype=np.float64)
     weight = np.ones_like(values) if weights is None else np.asarray(weights, dtype=np.float64)
     if values.ndim != 1 or values.shape != weight.shape:
-        raise InputError(f"{name}: scores of shape {values.shape} and weights of shape {weight.shape} do not match")
+        raise InputError(
+            f"{name}: scores of shape {values.shape} and weights of shape {weight.shape} do not match"
+        )
     if not len(values):
         raise InputError(f"{name}: no entries, nothing to evaluate: check the label and the selection")
     for what, array in (("score", values), ("weight", weight)):
         if not np.isfinite(array).all():
             row = int(np.argmin(np.isfinite(array)))
-            raise InputError(f"{name}: the {what} of entry {row} is {array[row]}: only finite numbers can be evaluated")
+            raise InputError(
+                f"{name}: the {what} of entry {row} is {array[row]}: only finite numbers can be evaluated"
+            )
     return values, weight
 
 
 def rejection(signal: Survival, background: Survival, efficiencies: ArrayLike) -> Rejection:
     """1 / (background efficiency) at the thresholds of given signal efficiencies.
 
-    The error adds two parts: the binomial one of the background, and that of the threshold, which the finite signal
-    sample leaves uncertain by its efficiency error s: half the change of the background efficiency from e-s to e+s.
+    The error adds two parts: the binomial one of the background, and that of the threshold, which the
+    finite signal sample leaves uncertain by its efficiency error s: half the change of the background
+    efficiency from e-s to e+s.
     """
     at = np.asarray(efficiencies, dtype=np.float64)
     thresholds = signal.threshold(at)
@@ -155,8 +167,9 @@ def rejection_ratio(
     weight = np.ones(len(signal)) if weights is None else np.asarray(weights, dtype=np.float64)
     efficiencies, on_signal, on_background = [], [], []
     for score in (np.asarray(scores[0], dtype=np.float64), np.asarray(scores[1], dtype=np.float64)):
-        kept, removed = Survival(score[signal], weight[signal], "signal"), Survival(
-            score[background], weight[background], "background"
+        kept, removed = (
+            Survival(score[signal], weight[signal], "signal"),
+            Survival(score[background], weight[background], "background"),
         )
         threshold = kept.threshold(efficiency)
         passing = float(removed.efficiency(threshold).value)
@@ -199,8 +212,8 @@ def weighted_mean(values: ArrayLike, weights: ArrayLike | None = None) -> Estima
 def auc(scores: ArrayLike, is_signal: ArrayLike, weights: ArrayLike | None = None) -> Estimate:
     """Area under the ROC curve: the weighted probability that a signal entry scores higher (ties count half).
 
-    The error is that of DeLong, DeLong and Clarke-Pearson (Biometrics 44, 837, 1988): the spread of each entry's
-    rank among the other class, weighted.
+    The error is that of DeLong, DeLong and Clarke-Pearson (Biometrics 44, 837, 1988): the spread of each
+    entry's rank among the other class, weighted.
     """
     values, weight = _finite(scores, weights, "AUC")
     signal = np.asarray(is_signal, dtype=bool)
@@ -235,8 +248,8 @@ def one_vs_rest_auc(
         weights: (N,) or None.
 
     Returns:
-        per class (C,), NaN for a class without entries (left out of the means); mean; frequency-weighted mean.
-        The errors of the means neglect the correlation between classes.
+        per class (C,), NaN for a class without entries (left out of the means); mean; frequency-weighted
+        mean. The errors of the means neglect the correlation between classes.
     """
     scores, label = np.asarray(probabilities), np.asarray(labels)
     weight = np.ones(len(label)) if weights is None else np.asarray(weights, dtype=np.float64)
@@ -245,14 +258,19 @@ def one_vs_rest_auc(
     classes = scores.shape[1]
     present = np.isin(np.arange(classes), label) & (not (label == label[:1]).all() if len(label) else False)
     each = [
-        auc(scores[:, code], label == code, weight) if present[code] else Estimate(np.array(np.nan), np.array(np.nan))
+        auc(scores[:, code], label == code, weight)
+        if present[code]
+        else Estimate(np.array(np.nan), np.array(np.nan))
         for code in range(classes)
     ]
     values = np.array([float(estimate.value) for estimate in each])
     errors = np.array([float(estimate.error) for estimate in each])
     share = np.bincount(label, weight, minlength=classes)[:classes]
     means = []
-    for fraction in (present / max(present.sum(), 1), np.where(present, share, 0) / max(share[present].sum(), 1e-300)):
+    for fraction in (
+        present / max(present.sum(), 1),
+        np.where(present, share, 0) / max(share[present].sum(), 1e-300),
+    ):
         used = fraction[present]
         means.append(
             Estimate(
@@ -270,7 +288,9 @@ class Confusion(NamedTuple):
     error: Floats
 
 
-def confusion(truth: ArrayLike, predicted: ArrayLike, classes: int, weights: ArrayLike | None = None) -> Confusion:
+def confusion(
+    truth: ArrayLike, predicted: ArrayLike, classes: int, weights: ArrayLike | None = None
+) -> Confusion:
     """The confusion matrix (C, C) of integer labels; a row of a class without entries is NaN."""
     true, guess = np.asarray(truth), np.asarray(predicted)
     weight = np.ones(len(true)) if weights is None else np.asarray(weights, dtype=np.float64)
@@ -285,7 +305,8 @@ def confusion(truth: ArrayLike, predicted: ArrayLike, classes: int, weights: Arr
 
 
 class Reliability(NamedTuple):
-    """Is a probability true? Per bin of predicted probability: its mean, the observed fraction, and the share of jets.
+    """Is a probability true? Per bin of predicted probability: its mean, the observed fraction, and the
+    share of jets.
 
     `calibration_error` is the expected calibration error, sum over bins of share * |observed - predicted|.
     """
@@ -300,7 +321,9 @@ class Reliability(NamedTuple):
 def reliability(
     probability: ArrayLike, is_class: ArrayLike, weights: ArrayLike | None = None, bins: int = 20
 ) -> Reliability:
-    """The calibration curve of one class' probability in `bins` equal bins of [0, 1]; empty bins are left out."""
+    """The calibration curve of one class' probability in `bins` equal bins of [0, 1]; empty bins are
+    left out.
+    """
     values, weight = _finite(probability, weights, "reliability")
     hit = np.asarray(is_class, dtype=np.float64)
     bin_of = np.clip((values * bins).astype(np.int64), 0, bins - 1)
@@ -315,4 +338,6 @@ def reliability(
     variance = (1 - 2 * observed) * squares_hit + observed**2 * squares
     share = total / total.sum()
     calibration_error = float((share * np.abs(observed - predicted)).sum())
-    return Reliability(predicted, observed, np.sqrt(np.maximum(variance, 0)) / total, share, calibration_error)
+    return Reliability(
+        predicted, observed, np.sqrt(np.maximum(variance, 0)) / total, share, calibration_error
+    )

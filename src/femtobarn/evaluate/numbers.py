@@ -6,20 +6,21 @@ import math
 
 from femtobarn.evaluate.result import Metric
 
-__all__ = ["duration", "rounded", "shown", "shown_metric"]
+__all__ = ["duration", "percent", "rounded", "shown", "shown_metric"]
+
+MOST_DECIMALS = 4
 
 
 def rounded(value: float, error: float | None = None) -> str:
-    """`value` to the second digit of its error (three significant digits where there is none): 1263.4, 28 -> `1263`."""
+    """`value` to the second digit of its error, or with three significant digits: 1263.4 of error 28.1
+    -> `1263`.
+    """
     if not math.isfinite(value):
         return "–"
-    if error and math.isfinite(error):
-        digits = 1 - math.floor(math.log10(abs(error)))
-    elif value == 0:
-        return "0"
-    else:
-        digits = 2 - math.floor(math.log10(abs(value)))
-    return f"{value:.{min(max(digits, 0), 6)}f}"
+    scale = error if error and math.isfinite(error) else value / 10
+    digits = 1 - math.floor(math.log10(abs(scale))) if scale else 0
+    digits = min(digits, MOST_DECIMALS) if error or abs(value) >= 1e-3 else min(digits, 8)
+    return f"{round(value, digits):.{max(digits, 0)}f}"
 
 
 def shown(value: float | None, error: float | None = None) -> str:
@@ -32,10 +33,15 @@ def shown(value: float | None, error: float | None = None) -> str:
 
 
 def shown_metric(metric: Metric) -> str:
-    """A metric with its error: statistical and, over several seeds, their spread added in quadrature; `> 320` for a limit."""
+    """A metric with its error, statistical and spread of seeds added in quadrature; `> 320` for a limit."""
     if metric.value is None:
         return f"> {rounded(metric.lower_limit)}" if metric.lower_limit is not None else "–"
     return shown(metric.value, math.hypot(metric.error or 0, metric.error_seed or 0))
+
+
+def percent(fraction: float) -> str:
+    """`70 %`, with a space that does not break."""
+    return f"{100 * fraction:.3g}\u00a0%"
 
 
 def duration(seconds: float) -> str:

@@ -1,4 +1,6 @@
-"""`Report`: one self-contained HTML page with tables and figures, readable on a phone, needing nothing but itself."""
+"""`Report`: one self-contained HTML page with tables and figures, readable on a phone, needing nothing
+but itself.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,9 @@ __all__ = ["Cell", "Report"]
 
 
 class Cell(NamedTuple):
-    """A table cell with a small second line, such as the published value; `strong` sets the first line bold."""
+    """A table cell with a small second line, such as the published value; `strong` sets the first line
+    bold.
+    """
 
     text: str
     note: str = ""
@@ -48,7 +52,9 @@ class Report:
         """Begin a section; a folded one shows its contents on a click."""
         anchor = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
         self.sections.append((anchor, title))
-        self.blocks.append({"kind": "section", "title": title, "anchor": anchor, "folded": folded, "blocks": []})
+        self.blocks.append(
+            {"kind": "section", "title": title, "anchor": anchor, "folded": folded, "blocks": []}
+        )
 
     def text(self, text: str) -> None:
         """Paragraphs, separated by blank lines; `code` and **bold** as in Markdown."""
@@ -56,19 +62,35 @@ class Report:
             marked = re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(paragraph)))
             self._add({"kind": "text", "text": Markup(re.sub(r"\*\*([^*]+)\*\*", r"<b>\1</b>", marked))})
 
-    def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]], caption: str = "") -> None:
-        """A table; cells are text, numbers (shown with three digits) or `Cell`. A row of one cell is a heading."""
+    def table(self, columns: Sequence[Any], rows: Sequence[Sequence[Any]], caption: str = "") -> None:
+        """A table; cells are text, numbers (shown with three digits) or `Cell`. A row of one cell is a
+        heading.
+        """
         cells = [[_cell(entry) for entry in row] for row in rows]
-        self._add({"kind": "table", "columns": list(columns), "rows": cells, "caption": caption})
+        self._add(
+            {
+                "kind": "table",
+                "columns": [_cell(column) for column in columns],
+                "rows": cells,
+                "caption": caption,
+            }
+        )
 
-    def figure(self, figure: Figure, caption: str, name: str | None = None, *, wide: bool = False) -> None:
-        """A figure, drawn as SVG into the page; neighbours stand side by side where the screen allows, unless `wide`."""
+    def figure(self, figure: Figure, caption: str, name: str | None = None, *, small: bool = False) -> None:
+        """A figure, drawn as SVG into the page; neighbours stand side by side where the screen allows,
+        `small` ones more.
+        """
         name = name or f"figure-{len(self.figures) + 1}"
         same = [known for known in self.figures if known == name or known.startswith(f"{name}-")]
         name = f"{name}-{len(same) + 1}" if same else name
         self.figures[name] = to_svg(figure, name)
-        svg = re.sub(r'<svg[^>]*?viewBox="([^"]+)"[^>]*>', r'<svg viewBox="\1" role="img">', self.figures[name], count=1)
-        self._add({"kind": "figure", "svg": Markup(svg), "caption": caption, "name": name, "wide": wide})
+        svg = re.sub(
+            r'<svg[^>]*?viewBox="([^"]+)"[^>]*>',
+            r'<svg viewBox="\1" role="img">',
+            self.figures[name],
+            count=1,
+        )
+        self._add({"kind": "figure", "svg": Markup(svg), "caption": caption, "name": name, "small": small})
 
     def code(self, text: str) -> None:
         """Text as it is, in a fixed-width face: settings, a command."""
@@ -80,14 +102,22 @@ class Report:
         self.code(result.command)
         if result.seconds:
             times = [[stage, duration(seconds)] for stage, seconds in result.seconds.items()]
-            self.table(["stage", "time"], [*times, [Cell("all stages", "", True), duration(sum(result.seconds.values()))]])
+            self.table(
+                ["stage", "time"],
+                [*times, [Cell("all stages", "", True), duration(sum(result.seconds.values()))]],
+            )
         if result.sizes:
             self.table(["sample", "jets"], [[name, f"{size:,}"] for name, size in result.sizes.items()])
         if settings:
             self.section("Settings", folded=True)
             self.code(settings)
         self.section("Versions and machine", folded=True)
-        facts = {"started": result.started.isoformat(), "seed": result.seed, **result.machine, **result.versions}
+        facts = {
+            "started": result.started.isoformat(),
+            "seed": result.seed,
+            **result.machine,
+            **result.versions,
+        }
         self.table(["", ""], [[name, str(value)] for name, value in facts.items()])
 
     def write(self, path: str | os.PathLike[str]) -> None:
@@ -108,7 +138,9 @@ class Report:
         return names
 
     def _add(self, block: dict[str, Any]) -> None:
-        blocks = self.blocks[-1]["blocks"] if self.blocks and self.blocks[-1]["kind"] == "section" else self.blocks
+        blocks = (
+            self.blocks[-1]["blocks"] if self.blocks and self.blocks[-1]["kind"] == "section" else self.blocks
+        )
         blocks.append(block)
 
 
@@ -121,22 +153,23 @@ def _cell(entry: Any) -> Cell:
 
 
 def _grouped(blocks: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Consecutive figures become one `figures` block, laid out side by side."""
+    """Figures one after the other become one block `figures`, laid out side by side; tables likewise."""
     grouped: list[dict[str, Any]] = []
     for block in blocks:
         if block["kind"] == "section":
             block = {**block, "blocks": _grouped(block["blocks"])}
-        elif block["kind"] == "figure":
-            if grouped and grouped[-1]["kind"] == "figures":
-                grouped[-1]["figures"].append(block)
+        elif block["kind"] in ("figure", "table"):
+            group = {"kind": f"{block['kind']}s", "small": block.get("small", False), "members": [block]}
+            if grouped and (grouped[-1]["kind"], grouped[-1].get("small")) == (group["kind"], group["small"]):
+                grouped[-1]["members"].append(block)
                 continue
-            block = {"kind": "figures", "figures": [block]}
+            block = group
         grouped.append(block)
     return grouped
 
 
 def _template() -> Any:
     loader = PackageLoader("femtobarn.evaluate", ".")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True).get_template(
-        "report.html.j2"
-    )
+    return Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    ).get_template("report.html.j2")

@@ -25,7 +25,8 @@ from femtobarn.errors import InputError
 __all__ = ["Metric", "Reference", "Result", "combine", "environment", "read_references", "with_references"]
 
 PACKAGES = (
-    "femtobarn numpy awkward torch lightning-fabric scikit-learn scipy h5py uproot pythia8mc fastjet matplotlib mplhep"
+    "femtobarn numpy awkward torch lightning-fabric scikit-learn scipy h5py uproot pythia8mc fastjet "
+    "matplotlib mplhep"
 ).split()
 At = dict[str, float | int | str]
 
@@ -33,10 +34,11 @@ At = dict[str, float | int | str]
 class Metric(BaseModel):
     """One measured number: what (`name`), where (`at`), of which `method` on which `sample`.
 
-    `value` is the mean over `seeds`, `error` its statistical standard deviation (from the size of the test sample),
-    `error_seed` the sample standard deviation over seeds (None for one seed); `reference` is the published value and
-    `source` where it is published. A number that does not exist is None, never NaN or infinity: then `lower_limit`
-    (95 % CL) or `note` says what is known instead; both are written only where there is something to say.
+    `value` is the mean over `seeds`, `error` its statistical standard deviation (from the size of the test
+    sample), `error_seed` the sample standard deviation over seeds (None for one seed); `reference` is the
+    published value and `source` where it is published. A number that does not exist is None, never NaN or
+    infinity: then `lower_limit` (95 % CL) or `note` says what is known instead; both are written only where
+    there is something to say.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -62,11 +64,17 @@ class Metric(BaseModel):
     @model_serializer(mode="wrap")
     def _without_empty_remarks(self, handler: Wrapped) -> dict[str, Any]:
         written: dict[str, Any] = handler(self)
-        return {key: value for key, value in written.items() if value is not None or key not in ("lower_limit", "note")}
+        return {
+            key: value
+            for key, value in written.items()
+            if value is not None or key not in ("lower_limit", "note")
+        }
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What is measured: name, at, method and sample, hashable; a tagger's own f_c may differ from seed to seed."""
+        """What is measured: name, at, method and sample, hashable; a tagger's own f_c may differ from
+        seed to seed.
+        """
         own = self.at.get("f_c_choice") == "own"
         at = tuple(sorted((name, value) for name, value in self.at.items() if not (own and name == "f_c")))
         return (self.name, at, self.method, self.sample)
@@ -104,12 +112,20 @@ class Result(BaseModel):
 
     @classmethod
     def start(cls, recipe: str, scale: str, seed: int, command: str | None = None) -> Result:
-        """An empty result of now, on this machine, with these versions; the command defaults to the one running."""
+        """An empty result of now, on this machine, with these versions; the command defaults to the one
+        running.
+        """
         versions, machine = environment()
         line = command or " ".join(["femtobarn", *sys.argv[1:]])
         now = datetime.now(UTC).replace(microsecond=0)
         return cls(
-            recipe=recipe, scale=scale, command=line, seed=seed, versions=versions, machine=machine, started=now
+            recipe=recipe,
+            scale=scale,
+            command=line,
+            seed=seed,
+            versions=versions,
+            machine=machine,
+            started=now,
         )
 
     def write(self, path: str | os.PathLike[str]) -> None:
@@ -145,10 +161,11 @@ class Result(BaseModel):
 def combine(parts: Sequence[Result]) -> Result:
     """One result from parts that measured different methods or seeds on the same test sample.
 
-    Metrics that agree in name, `at`, method and sample become their mean over seeds. Their `error` is the mean of the
-    parts' errors, not less: the same test jets are behind all of them. `error_seed` is the sample standard deviation.
-    A tagger's own f_c becomes the mean of those used. A number missing in one part is missing in the mean; its lower limit is then the lowest value or limit of the parts.
-    Seconds add up, sizes must agree (the largest is kept), everything else is the first part's.
+    Metrics that agree in name, `at`, method and sample become their mean over seeds. Their `error` is the
+    mean of the parts' errors, not less: the same test jets are behind all of them. `error_seed` is the
+    sample standard deviation. A tagger's own f_c becomes the mean of those used. A number missing in one
+    part is missing in the mean; its lower limit is then the lowest value or limit of the parts. Seconds add
+    up, sizes must agree (the largest is kept), everything else is the first part's.
 
     Raises:
         InputError: when there are no parts, or they belong to different recipes or scales.
@@ -190,9 +207,18 @@ def _mean(group: list[Metric]) -> Metric:
         known = [metric.value if metric.value is not None else metric.lower_limit for metric in group]
         limits = [number for number in known if number is not None]
         lowest = min(limits) if len(limits) == len(group) else None
-        update: dict[str, float | None] = {"value": None, "error": None, "error_seed": None, "lower_limit": lowest}
+        update: dict[str, float | None] = {
+            "value": None,
+            "error": None,
+            "error_seed": None,
+            "lower_limit": lowest,
+        }
     else:
-        update = {"value": mean(values), "error": mean(errors) if errors else None, "error_seed": stdev(values)}
+        update = {
+            "value": mean(values),
+            "error": mean(errors) if errors else None,
+            "error_seed": stdev(values),
+        }
     seeds = sorted({seed for metric in group for seed in metric.seeds})
     at = dict(first.at)
     if at.get("f_c_choice") == "own":
@@ -223,14 +249,18 @@ def _processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )
 
 
 def read_references(path: str | os.PathLike[str]) -> list[Reference]:
     """Published numbers from the CSV beside a recipe.
 
-    Columns `name`, `method`, `value`, `source` and, if wanted, `sample`; every other column is an entry of `at`
-    (empty: does not matter), numbers read as numbers, e.g. `name,method,sample,b_efficiency,value,source`.
+    Columns `name`, `method`, `value`, `source` and, if wanted, `sample`; every other column is an entry of
+    `at` (empty: does not matter), numbers read as numbers, e.g.
+    `name,method,sample,b_efficiency,value,source`.
 
     Raises:
         InputError: when the file is not there, or a row lacks a column or its value is no number.
@@ -242,10 +272,14 @@ def read_references(path: str | os.PathLike[str]) -> list[Reference]:
         raise InputError(f"{path}: there is no such file") from None
     references = []
     for number, row in enumerate(rows, start=2):
-        fixed = {name: row.pop(name, None) or None for name in ("name", "method", "value", "source", "sample")}
+        fixed = {
+            name: row.pop(name, None) or None for name in ("name", "method", "value", "source", "sample")
+        }
         try:
             references.append(
-                Reference.model_validate({**fixed, "at": {name: _number(text) for name, text in row.items() if text}})
+                Reference.model_validate(
+                    {**fixed, "at": {name: _number(text) for name, text in row.items() if text}}
+                )
             )
         except ValidationError as error:
             first = error.errors()[0]
@@ -261,7 +295,9 @@ def _number(text: str) -> float | str:
 
 
 def with_references(metrics: Iterable[Metric], references: Iterable[Reference]) -> list[Metric]:
-    """Put beside each metric the published number of the same name, method, (sample,) and a contained `at`."""
+    """Put beside each metric the published number of the same name, method, (sample,) and a contained
+    `at`.
+    """
     known = list(references)
     answer = []
     for metric in metrics:

@@ -1,8 +1,9 @@
 """How well secondary vertices are found: efficiency, purity and fakes, vectorised over all jets at once.
 
-A truth vertex counts as found if a reconstructed one holds at least 65 % of its tracks with at least 50 % purity; a
-vertex of a single track is found only by that track alone, 100 % pure (ATL-PHYS-PUB-2022-027). Two views:
-exclusive, every heavy-flavour decay vertex by itself, and inclusive, all tracks of the b-decay chain merged into one.
+A truth vertex counts as found if a reconstructed one holds at least 65 % of its tracks with at least 50 %
+purity; a vertex of a single track is found only by that track alone, 100 % pure (ATL-PHYS-PUB-2022-027).
+Two views: exclusive, every heavy-flavour decay vertex by itself, and inclusive, all tracks of the b-decay
+chain merged into one.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ HEAVY = (3, 4)
 class Vertices(NamedTuple):
     """All vertices of a sample, packed; `truth_jet` and `reco_jet` say which jet each belongs to.
 
-    `found` (truth): whether a reconstructed vertex matches. `matched` (reco): whether it finds a truth vertex, if not
-    it is a fake. `purity` (reco): the fraction of its tracks that come from its largest truth vertex, NaN for fakes.
+    `found` (truth): whether a reconstructed vertex matches. `matched` (reco): whether it finds a truth
+    vertex, if not it is a fake. `purity` (reco): the fraction of its tracks that come from its largest
+    truth vertex, NaN for fakes.
     """
 
     truth_jet: NDArray[np.int64]
@@ -37,7 +39,11 @@ class Vertices(NamedTuple):
 
 
 def match_vertices(
-    jet: NDArray[np.int64], truth: NDArray[np.int64], reco: NDArray[np.int64], recall: float = RECALL, purity: float = PURITY
+    jet: NDArray[np.int64],
+    truth: NDArray[np.int64],
+    reco: NDArray[np.int64],
+    recall: float = RECALL,
+    purity: float = PURITY,
 ) -> Vertices:
     """Match reconstructed to truth vertices within jets.
 
@@ -53,7 +59,9 @@ def match_vertices(
     pairs, shared = np.unique(truth_id[both] * max(len(reco_size), 1) + reco_id[both], return_counts=True)
     truth_of, reco_of = pairs // max(len(reco_size), 1), pairs % max(len(reco_size), 1)
     pure = shared / reco_size[reco_of]
-    good = (shared >= recall * truth_size[truth_of]) & (pure >= np.where(truth_size[truth_of] == 1, 1.0, purity))
+    good = (shared >= recall * truth_size[truth_of]) & (
+        pure >= np.where(truth_size[truth_of] == 1, 1.0, purity)
+    )
     found = np.zeros(len(truth_size), dtype=bool)
     found[truth_of[good]] = True
     best = np.full(len(reco_size), np.nan)
@@ -74,7 +82,11 @@ def _number(
 
 
 def exclusive_vertices(
-    truth: ak.Array, origin: ak.Array, reco: ak.Array, heavy: ak.Array | None = None, primary: ak.Array | None = None
+    truth: ak.Array,
+    origin: ak.Array,
+    reco: ak.Array,
+    heavy: ak.Array | None = None,
+    primary: ak.Array | None = None,
 ) -> Vertices:
     """Every truth vertex of the b-decay chain by itself against every reconstructed secondary vertex.
 
@@ -82,9 +94,10 @@ def exclusive_vertices(
         truth: ragged, `ftagTruthVertexIndex`; 0 is the primary vertex, below zero is none.
         origin: ragged, `ftagTruthOriginLabel`; vertices are made of tracks FromB or FromBC.
         reco: ragged, the reconstructed vertex of each track, below zero: none.
-        heavy: ragged bool, tracks the tagger takes to be from the b-decay chain: only reconstructed vertices with one of
-            them count. None: all count.
-        primary: ragged bool, tracks the tagger takes to be primary: the vertex with most of them is not secondary.
+        heavy: ragged bool, tracks the tagger takes to be from the b-decay chain: only reconstructed
+            vertices with one of them count. None: all count.
+        primary: ragged bool, tracks the tagger takes to be primary: the vertex with most of them is not
+            secondary.
     """
     jet, (truth_flat, origin_flat, reco_flat) = _flatten(truth, origin, reco)
     chain = np.isin(origin_flat, HEAVY) & (truth_flat > 0)
@@ -93,9 +106,15 @@ def exclusive_vertices(
 
 
 def inclusive_vertices(
-    truth: ak.Array, origin: ak.Array, reco: ak.Array, heavy: ak.Array | None = None, primary: ak.Array | None = None
+    truth: ak.Array,
+    origin: ak.Array,
+    reco: ak.Array,
+    heavy: ak.Array | None = None,
+    primary: ak.Array | None = None,
 ) -> Vertices:
-    """All tracks FromB and FromBC of a jet as one vertex, against all its reconstructed secondary ones merged."""
+    """All tracks FromB and FromBC of a jet as one vertex, against all its reconstructed secondary ones
+    merged.
+    """
     jet, (_, origin_flat, reco_flat) = _flatten(truth, origin, reco)
     chain = np.isin(origin_flat, HEAVY)
     chosen = _secondary(jet, reco_flat, _flat(heavy), _flat(primary))
@@ -132,6 +151,8 @@ def _flatten(*arrays: ak.Array) -> tuple[NDArray[np.int64], list[NDArray[np.int6
     counts = ak.to_numpy(ak.num(arrays[0]))
     for array in arrays[1:]:
         if not np.array_equal(counts, ak.to_numpy(ak.num(array))):
-            raise InputError("the truth and the reconstructed vertex index differ in tracks per jet: use the same tracks")
+            raise InputError(
+                "the truth and the reconstructed vertex index differ in tracks per jet: use the same tracks"
+            )
     jet = np.repeat(np.arange(len(counts), dtype=np.int64), counts)
     return jet, [ak.to_numpy(ak.flatten(array)).astype(np.int64) for array in arrays]

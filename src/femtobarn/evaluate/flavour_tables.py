@@ -1,0 +1,135 @@
+"""The tables of the flavour-tagging page: ours beside the papers', the answer in a sentence before them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from femtobarn.evaluate.numbers import percent, shown, shown_metric
+from femtobarn.evaluate.report import Cell, Report
+from femtobarn.evaluate.result import Metric
+
+__all__ = ["flavour_tables", "verdict"]
+
+
+def verdict(metrics: Sequence[Metric], labels: dict[str, str], sample: str, efficiency: float = 0.70) -> str:
+    """The answer in a sentence: what the last method gains over the first at one b-efficiency and the
+    common f_c.
+    """
+    first, last = next(iter(labels)), next(reversed(labels))
+    gains = []
+    for name, jets in (("light_rejection", "light-jets"), ("c_rejection", "c-jets")):
+        pair = [
+            next((m for m in metrics if (m.name, m.method, m.sample) == (name, method, sample)
+                  and m.at.get("f_c_choice") == "common" and m.at.get("b_efficiency") == efficiency), None)
+            for method in (last, first)
+        ]  # fmt: skip
+        if not all(m is not None and m.value for m in pair):
+            continue
+        top, bottom = (m for m in pair if m is not None)
+        ratio = (top.value or 0) / (bottom.value or 1)
+        relative = math.hypot(
+            *(part / (m.value or 1) for m in (top, bottom) for part in (m.error or 0, m.error_seed or 0))
+        )
+        gains.append(f"**{shown(ratio, ratio * relative)}** times the {jets}")
+    if first == last or not gains:
+        return ""
+    common = next(m.at["f_c"] for m in metrics if m.at.get("f_c_choice") == "common")
+    return (
+        f"At {percent(efficiency)} b-efficiency and f_c = {common:g} for both, {labels[last]} rejects "
+        f"{' and '.join(gains)} that {labels[first]} rejects."
+    )
+
+
+def flavour_tables(report: Report, metrics: Sequence[Metric], labels: Mapping[str, str], sample: str) -> None:
+    """Rejections, track origins and vertices of every method beside the published ones: own f_c, then the
+    common one.
+
+    Args:
+        metrics: of `flavour_metrics`, perhaps combined over seeds and with references.
+        labels: how to call each method, in the order of the columns.
+        sample: whose metrics.
+    """
+    mine = [metric for metric in metrics if metric.sample == sample]
+    for choice in ("common", "own"):
+        chosen = [m for m in mine if m.at.get("f_c_choice") == choice]
+        fractions = {m.method: float(m.at["f_c"]) for m in chosen}
+        if choice == "own":
+            columns = [
+                Cell(label, f"f_c = {fractions.get(name, math.nan):.3g}") for name, label in labels.items()
+            ]
+            caption = "Each tagger at its own f_c, chosen on the validation jets."
+        else:
+            columns = [Cell(label) for label in labels.values()]
+            caption = (
+                f"All taggers at f_c = {next(iter(fractions.values()), math.nan):g}. {_explanation(mine)}"
+            )
+        rows: list[list[Any]] = []
+        for name, title in (("light_rejection", "Light-jet rejection"), ("c_rejection", "c-jet rejection")):
+            rows.append([title])
+            these = [m for m in chosen if m.name == name]
+            for point in sorted({float(m.at["b_efficiency"]) for m in these}):
+                row = {m.method: m for m in these if m.at["b_efficiency"] == point}
+                rows.append([percent(point), *(_cell(row.get(method)) for method in labels)])
+        report.table([Cell("b-efficiency"), *columns], rows, caption)
+    _track_table(report, mine, labels)
+
+
+def _track_table(report: Report, metrics: Sequence[Metric], labels: Mapping[str, str]) -> None:
+    wanted: list[tuple[str, str, str, dict[str, Any]]] = [
+        ("Track origin", "AUC, mean of classes", "origin_auc_mean", {}),
+        ("Track origin", "AUC, weighted by frequency", "origin_auc_weighted", {}),
+        ("Vertices in b-jets, exclusive", "efficiency", "vertex_efficiency", {"kind": "exclusive"}),
+        ("Vertices in b-jets, exclusive", "purity", "vertex_purity", {"kind": "exclusive"}),
+        ("Vertices in b-jets, exclusive", "fake rate", "vertex_fake_rate", {"kind": "exclusive"}),
+        ("Vertices in b-jets, inclusive", "efficiency", "vertex_efficiency", {"kind": "inclusive"}),
+        (
+            "Vertices in b-jets, inclusive",
+            "for pT > 100 GeV",
+            "vertex_efficiency",
+            {"kind": "inclusive", "pt_min": 100.0},
+        ),
+        ("Vertices in b-jets, inclusive", "purity", "vertex_purity", {"kind": "inclusive"}),
+        ("Vertices in b-jets, inclusive", "fake rate", "vertex_fake_rate", {"kind": "inclusive"}),
+    ]
+    found = [
+        (group, title, {m.method: m for m in metrics if m.name == name and m.at == at})
+        for group, title, name, at in wanted
+    ]
+    shown_methods = [method for method in labels if any(method in row for _, _, row in found)]
+    rows: list[list[Any]] = []
+    for group, title, row in found:
+        if row:
+            rows += [] if [group] in rows else [[group]]
+            rows.append([title, *(_cell(row.get(method)) for method in shown_methods)])
+    if rows:
+        report.table([Cell(""), *(Cell(labels[method]) for method in shown_methods)], rows, VERTEX_CAPTION)
+
+
+VERTEX_CAPTION = (
+    "A vertex is found if a reconstructed one holds at least 65 % of its tracks and is at least 50 % pure; "
+    "one of a single track, if it is that track alone. Exclusive: each decay vertex by itself; inclusive: "
+    "all tracks of the b-decay chain as one."
+)
+
+
+def _cell(metric: Metric | None) -> Cell:
+    if metric is None:
+        return Cell("–")
+    return Cell(
+        shown_metric(metric), f"paper {metric.reference:g}" if metric.reference is not None else "", True
+    )
+
+
+def _explanation(metrics: Sequence[Metric]) -> str:
+    seeds = max((len(metric.seeds) for metric in metrics), default=0)
+    text = "Errors are one standard deviation from the number of test jets"
+    text += f" and the spread over {seeds} trainings, added in quadrature." if seeds > 1 else "."
+    sources = sorted({metric.source.removesuffix(" (curve)") for metric in metrics if metric.source})
+    if sources:
+        text += (
+            f" Paper: {'; '.join(sources)}, on the collaboration's own simulation: goals for ratios and "
+            "orderings, not for absolute values."
+        )
+    return text

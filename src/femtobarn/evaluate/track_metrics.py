@@ -1,0 +1,130 @@
+"""What a tagger says of the tracks and vertices of a jet: areas under the origin curves, vertices found."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import awkward as ak
+import numpy as np
+from numpy.typing import NDArray
+
+from femtobarn.errors import InputError
+from femtobarn.evaluate.flavour_scores import ORIGINS, FlavourScores, Jets
+from femtobarn.evaluate.metrics import Estimate, Floats, one_vs_rest_auc, weighted_mean
+from femtobarn.evaluate.result import At, Metric
+from femtobarn.evaluate.vertexing import HEAVY, Vertices, exclusive_vertices, inclusive_vertices
+
+__all__ = ["b_vertices", "origin_labels", "origin_metrics", "vertex_metrics", "vertex_rates"]
+
+
+def origin_labels(jets: Jets, tagger: FlavourScores) -> tuple[NDArray[np.int64], Floats, Floats]:
+    """Of every track: its true origin as the tagger's class number, the tagger's probabilities (T, C), its
+    weight.
+
+    A class the tagger does not have counts as OtherSecondary (GN1 has no FromTau).
+
+    Raises:
+        InputError: when the prediction has other numbers of tracks per jet than the truth.
+    """
+    tracks = _tracks(jets)
+    assert tagger.origins is not None
+    counts = ak.to_numpy(ak.num(tracks.ftagTruthOriginLabel))
+    if not np.array_equal(counts, ak.to_numpy(ak.num(tagger.origins))):
+        raise InputError(
+            f"{tagger.name}: predicted and true tracks differ in number per jet: use the jets it was run on"
+        )
+    classes = tagger.origin_classes
+    rest = classes.index("OtherSecondary") if "OtherSecondary" in classes else -1
+    fold = np.array([classes.index(origin) if origin in classes else rest for origin in ORIGINS] + [-1])
+    code = ak.to_numpy(ak.flatten(tracks.ftagTruthOriginLabel)).astype(np.int64)
+    labels = fold[np.where((code >= 0) & (code < len(ORIGINS)), code, len(ORIGINS))]
+    flat = ak.flatten(tagger.origins)
+    probabilities = np.stack([ak.to_numpy(flat[name]) for name in classes], axis=1)
+    return labels, probabilities, np.repeat(jets.weights, counts)
+
+
+def _tracks(jets: Jets) -> ak.Array:
+    needed = ("ftagTruthOriginLabel", "ftagTruthVertexIndex")
+    if "tracks" not in jets.rows.fields or not set(needed) <= set(jets.rows.tracks.fields):
+        raise InputError(
+            f"to judge tracks the jets need 'tracks' with {' and '.join(needed)}: read these fields too"
+        )
+    return jets.rows.tracks
+
+
+def origin_metrics(jets: Jets, tagger: FlavourScores, sample: str) -> list[Metric]:
+    """AUC of each track origin against the rest, their mean, and their mean weighted by frequency."""
+    labels, probabilities, weights = origin_labels(jets, tagger)
+    each, mean, weighted = one_vs_rest_auc(probabilities, labels, weights)
+    metrics = [
+        tagger.metric("origin_auc_mean", {}, sample, mean),
+        tagger.metric("origin_auc_weighted", {}, sample, weighted),
+    ]
+    for code, name in enumerate(tagger.origin_classes):
+        value = Estimate(each.value[code], each.error[code])
+        metrics.append(tagger.metric("origin_auc", {"class": name}, sample, value))
+    return metrics
+
+
+def b_vertices(jets: Jets, tagger: FlavourScores, kind: str) -> tuple[Vertices, NDArray[np.int64]]:
+    """Vertices of the b-jets, `exclusive` or `inclusive`, and the row in `jets` of each b-jet.
+
+    A tagger that also classifies tracks is held to it: a reconstructed vertex counts if one of its tracks
+    is taken to be FromB or FromBC and it is not the one with the most Primary tracks.
+    """
+    chosen = np.flatnonzero(jets.flavour == "b")
+    tracks = _tracks(jets)[chosen]
+    assert tagger.vertex is not None
+    heavy = primary = None
+    if tagger.origins is not None:
+        origins = tagger.origins[chosen]
+        counts = ak.num(origins)
+        flat = ak.flatten(origins)
+        best = np.argmax(
+            np.stack([ak.to_numpy(flat[name]) for name in tagger.origin_classes], axis=1), axis=1
+        )
+        names = np.array(tagger.origin_classes)[best]
+        heavy = ak.unflatten(np.isin(names, [ORIGINS[code] for code in HEAVY]), counts)
+        primary = ak.unflatten(names == "Primary", counts)
+    find = exclusive_vertices if kind == "exclusive" else inclusive_vertices
+    return find(
+        tracks.ftagTruthVertexIndex, tracks.ftagTruthOriginLabel, tagger.vertex[chosen], heavy, primary
+    ), chosen
+
+
+def vertex_metrics(jets: Jets, tagger: FlavourScores, sample: str) -> list[Metric]:
+    """Efficiency, purity and fake rate of vertices in b-jets, exclusive and inclusive."""
+    metrics = []
+    pt = ak.to_numpy(jets.rows.pt)
+    for kind, low in (("exclusive", 0.0), ("inclusive", 0.0), ("inclusive", 100.0)):
+        vertices, rows = b_vertices(jets, tagger, kind)
+        at: At = {"kind": kind, **({"pt_min": low} if low else {})}
+        for name, value in vertex_rates(vertices, jets.weights[rows], pt[rows], (low, np.inf)).items():
+            number = Estimate(value.value[0], value.error[0])
+            metrics.append(tagger.metric(name, at, sample, number))
+    return metrics
+
+
+def vertex_rates(
+    vertices: Vertices, weights: Floats, pt: NDArray[np.floating], edges: Sequence[float]
+) -> dict[str, Estimate]:
+    """Efficiency, purity and fake rate of vertices in bins of jet pT.
+
+    Efficiency: found truth vertices over all. Fake rate: reconstructed vertices that find no truth vertex,
+    over all.
+    Purity: mean over those that do of the fraction of their tracks that come from the vertex found.
+    """
+    truth_pt, reco_pt = pt[vertices.truth_jet], pt[vertices.reco_jet]
+    truth_weight, reco_weight = weights[vertices.truth_jet], weights[vertices.reco_jet]
+    rates: dict[str, list[Estimate]] = {"vertex_efficiency": [], "vertex_purity": [], "vertex_fake_rate": []}
+    for low, high in pairwise(edges):
+        true, made = (truth_pt >= low) & (truth_pt < high), (reco_pt >= low) & (reco_pt < high)
+        good = made & vertices.matched
+        rates["vertex_efficiency"].append(weighted_mean(vertices.found[true], truth_weight[true]))
+        rates["vertex_purity"].append(weighted_mean(vertices.purity[good], reco_weight[good]))
+        rates["vertex_fake_rate"].append(weighted_mean(~vertices.matched[made], reco_weight[made]))
+    return {
+        name: Estimate(*(np.array([estimate[part] for estimate in estimates]) for part in (0, 1)))
+        for name, estimates in rates.items()
+    }
