@@ -14,28 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from femtobarn.data.splits import SPLITS, fold_of
-from femtobarn.physics import pdg
-from femtobarn.physics.groups import cross_pairs
 from femtobarn.physics.helix import perigee
-from femtobarn.physics.kinematics import delta_r, pt_eta_phi
+from femtobarn.physics.kinematics import pt_eta_phi
 from femtobarn.physics.tracks import associate, cone
-from femtobarn.physics.truth import (
-    BOTTOM,
-    CHARM,
-    HADRON,
-    STRANGE,
-    TAU,
-    ancestors,
-    decay_parents,
-    origin_labels,
-    weakly_decaying,
-)
+from femtobarn.physics.truth import HADRON, origin_labels
 from femtobarn.simulation.calorimeter import JetTable, Visible, jets_of
+from femtobarn.simulation.collisions import Collisions, collisions_of, joined
+from femtobarn.simulation.labels import jet_labels
 from femtobarn.simulation.material import conversions, interactions
 from femtobarn.simulation.particles import Particles, concatenate
-from femtobarn.simulation.pileup import draw
+from femtobarn.simulation.pileup import draw_collisions, draw_tracks
 from femtobarn.simulation.processes import PROCESSES
-from femtobarn.simulation.pythia import Record, generate
+from femtobarn.simulation.pythia import generate
 from femtobarn.simulation.rows import assemble
 from femtobarn.simulation.settings import SimulationSettings
 from femtobarn.simulation.tracker import Candidates, add_fakes, reconstruct
@@ -74,34 +64,6 @@ class Stopwatch:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - start
 
 
-@dataclass(frozen=True)
-class Truth:
-    """Ancestry of a record and the hadrons (and taus) that label jets."""
-
-    words: NDArray[np.uint8]
-    weak: NDArray[np.bool_]
-    kind: NDArray[np.int8]
-    """5, 4, 15 for weakly decaying b-hadrons, c-hadrons and taus, else 0."""
-    decay: Array
-    """(particles, 3) decay point, mm, of those of a `kind`."""
-
-
-def read_truth(record: Record) -> Truth:
-    """Ancestry words, labelling hadrons and their decay points."""
-    ids = record.pdg_id
-    parent = decay_parents(ids, record.mother)
-    bottom = weakly_decaying(pdg.has_bottom(ids), parent)
-    charm = weakly_decaying(pdg.has_charm(ids), parent)
-    tau = weakly_decaying(np.abs(ids) == 15, parent)
-    strange = pdg.is_strange_decaying(ids) & ~record.final
-    own = bottom * BOTTOM | charm * CHARM | tau * TAU | strange * STRANGE | pdg.is_hadron(ids) * HADRON
-    kind = np.select([bottom, charm, tau], [5, 4, 15], 0).astype(np.int8)
-    decay = np.zeros((len(ids), 3))
-    children = np.flatnonzero((parent >= 0) & (kind[parent] > 0))
-    decay[parent[children]] = np.column_stack([record.x[children], record.y[children], record.z[children]])
-    return Truth(ancestors(own.astype(np.uint8), parent), bottom | charm | tau, kind, decay)
-
-
 def simulate_block(task: Block) -> tuple[ak.Array, dict[str, float]]:
     """Jets with tracks of one block, and the CPU seconds of each stage.
 
@@ -110,7 +72,7 @@ def simulate_block(task: Block) -> tuple[ak.Array, dict[str, float]]:
     watch = Stopwatch()
     settings = task.settings
     stream = np.random.SeedSequence([task.seed, zlib.crc32(task.process.encode()), task.index])
-    seeds = stream.spawn(6)
+    seeds = stream.spawn(7)
     with watch.stage("pythia"):
         record = generate(
             task.process,
@@ -120,35 +82,37 @@ def simulate_block(task: Block) -> tuple[ak.Array, dict[str, float]]:
             not task.overlay,
             settings.pythia,
         )
-    vertex_rng, calo_rng, pileup_rng, material_rng, tracker_rng = (
-        np.random.default_rng(s) for s in seeds[1:]
+    vertex_rng, calo_rng, pileup_rng, material_rng, tracker_rng, overlay_rng = map(
+        np.random.default_rng, seeds[1:]
     )
     events = len(record.counts)
     number = task.index * BLOCK + np.arange(events)
     fold = fold_of(task.process, task.seed, task.seed, 0, number)
     with watch.stage("truth"):
-        truth = read_truth(record)
-        event = np.repeat(np.arange(events), record.counts)
         beam = settings.beam
         vertex = vertex_rng.standard_normal((events, 3)) * [beam.sigma_xy, beam.sigma_xy, beam.sigma_z]
         resolution = [beam.vertex_resolution_xy, beam.vertex_resolution_xy, beam.vertex_resolution_z]
         found_vertex = vertex + vertex_rng.standard_normal((events, 3)) * resolution
-        final = np.flatnonzero(record.final)
-        charge = pdg.charge(record.pdg_id[final])
+        hard = collisions_of(record)
+    if task.overlay:
+        with watch.stage("overlay"):
+            number_laid = overlay_rng.poisson(settings.overlay, events)
+            laid = [
+                draw_collisions(event, pool, overlay_rng)
+                for event, pool in _by_split(task, fold, number_laid)
+            ]
+            hard = joined(hard, *laid)
     with watch.stage("clustering"):
-        jets = jets_of(
-            _visible(record, truth, event, final, charge), events, task.pileup, settings.calorimeter, calo_rng
-        )
+        jets = jets_of(_visible(hard), events, task.pileup, settings.calorimeter, calo_rng)
     with watch.stage("pileup"):
         mu_actual = pileup_rng.poisson(task.pileup, events)
         pileup = _pileup(task, fold, mu_actual, vertex, pileup_rng)
     with watch.stage("tracker"):
-        hard = _particles(record, truth, event, final, charge, vertex)
-        candidates = _candidates(hard, pileup, jets, events, settings, material_rng)
+        candidates = _candidates(_particles(hard, vertex), pileup, jets, events, settings, material_rng)
         candidates = add_fakes(candidates, len(jets.pt), settings.tracker, material_rng)
         response = reconstruct(candidates, len(jets.pt), settings.tracker, tracker_rng)
     with watch.stage("rows"):
-        label = jet_labels(record, truth, event, jets, settings)
+        label = jet_labels(hard, jets, events, settings.selection)
         scalars = {
             "mcEventWeight": record.weight[jets.event].astype(np.float32),
             "eventNumber": number[jets.event].astype(np.int64),
@@ -163,46 +127,37 @@ def simulate_block(task: Block) -> tuple[ak.Array, dict[str, float]]:
     return rows, watch.seconds
 
 
-def _visible(
-    record: Record, truth: Truth, event: NDArray[np.int64], final: NDArray[np.int64], charge: Array
-) -> Visible:
+def _visible(hard: Collisions) -> Visible:
     """Final particles that make jets: no neutrinos, no muons, no electrons that come from no hadron."""
-    kind = np.abs(record.pdg_id[final])
-    prompt = (kind == 11) & (truth.words[final] & HADRON == 0)
-    keep = ~np.isin(kind, (12, 13, 14, 16)) & ~prompt
-    index = final[keep]
-    columns = (getattr(record, name)[index] for name in ("px", "py", "pz", "energy"))
-    return Visible(event[index], record.pdg_id[index], charge[keep] != 0, *columns)
+    kind = np.abs(hard.pdg_id)
+    prompt = (kind == 11) & (hard.word & HADRON == 0)
+    kept = hard.take(hard.final & ~np.isin(kind, (12, 13, 14, 16)) & ~prompt)
+    return Visible(kept.event, kept.pdg_id, kept.charge != 0, kept.px, kept.py, kept.pz, kept.energy)
 
 
-def _particles(
-    record: Record,
-    truth: Truth,
-    event: NDArray[np.int64],
-    final: NDArray[np.int64],
-    charge: Array,
-    vertex: Array,
-) -> Particles:
-    """Final charged particles and photons of the hard scatter that matter to the tracker, in the detector frame."""
-    pt = np.hypot(record.px[final], record.py[final])
-    photon = record.pdg_id[final] == 22
-    keep = ((charge != 0) & (pt > 0.4)) | (photon & (pt > 0.8))
-    keep &= np.abs(record.pz[final]) < np.sinh(2.7) * pt
-    keep &= np.hypot(record.x[final], record.y[final]) < 300.0
-    index = final[keep]
-    where = event[index]
+def _particles(hard: Collisions, vertex: Array) -> Particles:
+    """Final charged particles and photons that matter to the tracker, in the detector frame."""
+    pt = np.hypot(hard.px, hard.py)
+    keep = ((hard.charge != 0) & (pt > 0.4)) | ((hard.pdg_id == 22) & (pt > 0.8))
+    keep &= hard.final & (np.abs(hard.pz) < np.sinh(2.7) * pt) & (np.hypot(hard.x, hard.y) < 300.0)
+    kept = hard.take(keep)
     return Particles(
-        where,
-        record.pdg_id[index],
-        charge[keep],
-        record.px[index],
-        record.py[index],
-        record.pz[index],
-        record.x[index] + vertex[where, 0],
-        record.y[index] + vertex[where, 1],
-        record.z[index] + vertex[where, 2],
-        origin_labels(truth.words[index]),
+        **{name: getattr(kept, name) for name in ("event", "pdg_id", "charge", "px", "py", "pz")},
+        x=kept.x + vertex[kept.event, 0],
+        y=kept.y + vertex[kept.event, 1],
+        z=kept.z + vertex[kept.event, 2],
+        origin=origin_labels(kept.word),
     )
+
+
+def _by_split(
+    task: Block, fold: NDArray[np.uint8], number: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], Path]]:
+    """Every event repeated `number` times, split by split, and the split's pool."""
+    for split, folds in SPLITS.items():
+        event = np.repeat(np.arange(len(fold)), number * np.isin(fold, folds))
+        if len(event):
+            yield event, task.pools / f"{split}.npz"
 
 
 def _pileup(
@@ -215,14 +170,10 @@ def _pileup(
     """Pile-up particles near the primary vertex, drawn for each split from its own pool."""
     beam = task.settings.beam
     tables = []
-    for split, folds in SPLITS.items():
-        chosen = np.isin(fold, folds)
-        event = np.repeat(np.arange(len(fold)), mu_actual * chosen)
-        if not len(event):
-            continue
+    for event, pool in _by_split(task, fold, mu_actual):
         position = rng.standard_normal((len(event), 3)) * [beam.sigma_xy, beam.sigma_xy, beam.sigma_z]
         near = np.abs(position[:, 2] - vertex[event, 2]) < task.settings.pileup.window
-        tables.append(draw(event[near], position[near], task.pools / f"{split}.npz", rng))
+        tables.append(draw_tracks(event[near], position[near], pool, rng))
     return tables
 
 
@@ -289,35 +240,3 @@ def _near_jets(particles: Particles, jets: JetTable, events: int, radius: float)
         np.full(len(jets.pt), radius),
     )
     return particles.take(nearest >= 0)
-
-
-def jet_labels(
-    record: Record, truth: Truth, event: NDArray[np.int64], jets: JetTable, settings: SimulationSettings
-) -> dict[str, Array]:
-    """Label (5, 4, 15, 0), pT and transverse decay length of the hadron or tau each jet is named after.
-
-    A hadron labels the jet it is nearest to, when it has pT > 5 GeV and is within dR < 0.3 of the axis; bottom goes
-    before charm before tau, then the hardest.
-    """
-    choice = settings.selection
-    pt, eta, phi = pt_eta_phi(record.px, record.py, record.pz)
-    index = np.flatnonzero((truth.kind > 0) & (pt > choice.label_pt_min))
-    pt, eta, phi, kind = pt[index], eta[index], phi[index], truth.kind[index]
-    flight = truth.decay[index]
-    events = len(record.counts)
-    hadron, jet = cross_pairs(
-        np.bincount(event[index], minlength=events), np.bincount(jets.event, minlength=events)
-    )
-    close = delta_r(eta[hadron], phi[hadron], jets.eta[jet], jets.phi[jet]) < choice.label_radius
-    hadron, jet = hadron[close], jet[close]
-    rank = np.select([kind == 5, kind == 4], [0, 1], 2)[hadron]
-    order = np.lexsort((-pt[hadron], rank, jet))
-    hadron, jet = hadron[order], jet[order]
-    first = np.ones(len(jet), dtype=bool)
-    first[1:] = jet[1:] != jet[:-1]
-    hadron, jet = hadron[first], jet[first]
-    label = {name: np.zeros(len(jets.pt)) for name in ("id", "pt", "lxy")}
-    label["id"][jet] = kind[hadron]
-    label["pt"][jet] = pt[hadron]
-    label["lxy"][jet] = np.hypot(flight[hadron, 0], flight[hadron, 1])
-    return label

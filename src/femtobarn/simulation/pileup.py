@@ -1,10 +1,11 @@
-"""Pile-up: pools of minimum-bias collisions made once, and tracks drawn from them."""
+"""Minimum-bias collisions: pools made once, from which pile-up and overlaid events are drawn."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import time
+from dataclasses import fields, replace
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -12,17 +13,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from femtobarn.physics import pdg
 from femtobarn.physics.groups import offsets_of, ramp
 from femtobarn.physics.truth import PILEUP
+from femtobarn.simulation.collisions import Collisions, collisions_of
 from femtobarn.simulation.particles import Particles
-from femtobarn.simulation.pythia import Record, generate
+from femtobarn.simulation.pythia import generate
 from femtobarn.simulation.settings import PileupSettings, SimulationSettings
 
-__all__ = ["POOL_BLOCK", "draw", "pool_block", "pool_folder"]
+__all__ = ["POOL_BLOCK", "draw_collisions", "draw_tracks", "pool_block", "pool_folder"]
 
 POOL_BLOCK = 500
-COLUMNS = ("px", "py", "pz", "x", "y", "z", "charge", "pdg_id")
+"""Collisions per block: part of what a pool's seed means, so it never changes."""
+_STREAMS = ("train", "valid", "test")
 
 
 def pool_folder(settings: SimulationSettings) -> Path:
@@ -30,75 +32,98 @@ def pool_folder(settings: SimulationSettings) -> Path:
     root = os.environ.get("FEMTOBARN_CACHE") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "femtobarn"
     )
-    key = f"{version('pythia8mc')} {settings.sqrt_s} {settings.pileup.model_dump_json()} 1"
+    key = f"{version('pythia8mc')} {settings.sqrt_s} {settings.pileup.model_dump_json()} {settings.calorimeter.eta_max} 2"
     return Path(root) / "minbias" / hashlib.sha256(key.encode()).hexdigest()[:16]
-
-
-def charged_tracks(record: Record, settings: PileupSettings) -> dict[str, NDArray[np.float32]]:
-    """Columns of the charged final particles a tracker might see, and `counts` per event."""
-    event = np.repeat(np.arange(len(record.counts)), record.counts)
-    pt = np.hypot(record.px, record.py)
-    keep = record.final & (pt > settings.pt_min) & (np.abs(record.pz) < np.sinh(settings.eta_max) * pt)
-    keep &= np.hypot(record.x, record.y) < 300.0
-    keep = np.flatnonzero(keep)
-    charge = pdg.charge(record.pdg_id[keep])
-    keep, charge = keep[charge != 0], charge[charge != 0]
-    columns = {
-        name: getattr(record, name)[keep].astype(np.float32) for name in COLUMNS if hasattr(record, name)
-    }
-    return columns | {
-        "charge": charge.astype(np.float32),
-        "counts": np.bincount(event[keep], minlength=len(record.counts)).astype(np.float32),
-    }
 
 
 def pool_block(
     split: str, block: int, settings: SimulationSettings
-) -> tuple[dict[str, NDArray[np.float32]], float]:
-    """One block of a pool and the CPU seconds it took; every block of every split has its own random stream."""
+) -> tuple[dict[str, NDArray[np.generic]], float]:
+    """Columns of one block of a pool and the CPU seconds it took.
+
+    `tracks.*` are the charged final particles a tracker might see, `all.*` all a calorimeter might, with the hadrons
+    that name jets; `.counts` is how many of them each collision has. Every block of every split has its own stream.
+    """
     start = time.process_time()
-    streams = ("train", "valid", "test")
-    words = np.random.SeedSequence([settings.pileup.seed, streams.index(split), block]).generate_state(1)
+    words = np.random.SeedSequence([settings.pileup.seed, _STREAMS.index(split), block]).generate_state(1)
     record = generate("minbias", POOL_BLOCK, int(words[0]) % 900_000_000 + 1, settings.sqrt_s)
-    return charged_tracks(record, settings.pileup), time.process_time() - start
+    everything = collisions_of(record)
+    columns = {}
+    for name, keep in (
+        ("tracks", _tracks(everything, settings.pileup)),
+        ("all", _visible(everything, settings)),
+    ):
+        table = everything.take(keep)
+        for field in fields(Collisions)[1:]:
+            column = getattr(table, field.name)
+            columns[f"{name}.{field.name}"] = (
+                column.astype(np.float32) if column.dtype == np.float64 else column
+            )
+        columns[f"{name}.counts"] = np.bincount(table.event, minlength=len(record.counts))
+    return columns, time.process_time() - start
+
+
+def _tracks(table: Collisions, settings: PileupSettings) -> NDArray[np.bool_]:
+    pt = np.hypot(table.px, table.py)
+    keep = table.final & (table.charge != 0) & (pt > settings.pt_min)
+    keep &= np.abs(table.pz) < np.sinh(settings.eta_max) * pt
+    return np.asarray(keep & (np.hypot(table.x, table.y) < 300.0))
+
+
+def _visible(table: Collisions, settings: SimulationSettings) -> NDArray[np.bool_]:
+    pt = np.hypot(table.px, table.py)
+    inside = (np.abs(table.pz) < np.sinh(settings.calorimeter.eta_max) * pt) & (pt > 0.2)
+    return np.asarray(inside | (table.kind > 0))
 
 
 @lru_cache(maxsize=6)
-def _load(path: Path) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.int64]]:
+def _load(path: Path, name: str) -> tuple[Collisions, NDArray[np.int64]]:
     with np.load(path) as file:
-        columns = {name: file[name] for name in file.files}
-    return columns, offsets_of(columns.pop("counts").astype(np.int64))
+        columns = {field.name: file[f"{name}.{field.name}"] for field in fields(Collisions)[1:]}
+        counts = file[f"{name}.counts"]
+    return Collisions(event=np.repeat(np.arange(len(counts)), counts), **columns), offsets_of(counts)
 
 
-def draw(
-    collisions: NDArray[np.int64], vertex: NDArray[np.float64], path: Path, rng: np.random.Generator
-) -> Particles:
-    """Particles of randomly chosen collisions of a pool, turned about the beam and mirrored at random.
-
-    Args:
-        collisions: event each drawn collision belongs to.
-        vertex: (n, 3) where it happens, mm.
-        path: file of the pool.
-        rng: random stream.
-    """
-    columns, offsets = _load(path)
+def _draw(
+    collisions: NDArray[np.int64], path: Path, name: str, rng: np.random.Generator
+) -> tuple[Collisions, NDArray[np.int64]]:
+    """Randomly chosen collisions of a pool, turned about the beam and mirrored at random, and for every particle
+    which of the drawn collisions it belongs to."""
+    pool, offsets = _load(path, name)
     chosen = rng.integers(len(offsets) - 1, size=len(collisions))
     counts = np.diff(offsets)[chosen]
-    index = np.repeat(offsets[chosen], counts) + ramp(counts)
     which = np.repeat(np.arange(len(collisions)), counts)
+    table = pool.take(np.repeat(offsets[chosen], counts) + ramp(counts))
     angle = rng.uniform(0, 2 * np.pi, len(collisions))[which]
     mirror = rng.choice([-1.0, 1.0], len(collisions))[which]
     cosine, sine = np.cos(angle), np.sin(angle)
-    table = {name: column[index].astype(np.float64) for name, column in columns.items()}
+    turned = {"event": collisions[which], "charge": table.charge.astype(np.float64)}
+    turned["energy"] = table.energy.astype(np.float64)
+    for x, y, z in (("px", "py", "pz"), ("x", "y", "z"), ("decay_x", "decay_y", "decay_z")):
+        across, up = getattr(table, x).astype(np.float64), getattr(table, y).astype(np.float64)
+        turned |= {
+            x: cosine * across - sine * up,
+            y: sine * across + cosine * up,
+            z: mirror * getattr(table, z),
+        }
+    return replace(table, **turned), which
+
+
+def draw_collisions(events: NDArray[np.int64], path: Path, rng: np.random.Generator) -> Collisions:
+    """One collision of the pool at `path` for every entry of `events`, the event it is laid over; in that order."""
+    return _draw(events, path, "all", rng)[0]
+
+
+def draw_tracks(
+    events: NDArray[np.int64], vertex: NDArray[np.float64], path: Path, rng: np.random.Generator
+) -> Particles:
+    """Pile-up particles: those of one collision for every entry of `events`, at its `vertex` (n, 3), mm."""
+    table, which = _draw(events, path, "tracks", rng)
+    names = ("event", "pdg_id", "charge", "px", "py", "pz")
     return Particles(
-        event=collisions[which],
-        pdg_id=table["pdg_id"].astype(np.int32),
-        charge=table["charge"],
-        px=cosine * table["px"] - sine * table["py"],
-        py=sine * table["px"] + cosine * table["py"],
-        pz=mirror * table["pz"],
-        x=cosine * table["x"] - sine * table["y"] + vertex[which, 0],
-        y=sine * table["x"] + cosine * table["y"] + vertex[which, 1],
-        z=mirror * table["z"] + vertex[which, 2],
-        origin=np.full(len(index), PILEUP, dtype=np.int8),
+        **{name: getattr(table, name) for name in names},
+        x=table.x + vertex[which, 0],
+        y=table.y + vertex[which, 1],
+        z=table.z + vertex[which, 2],
+        origin=np.full(len(table), PILEUP, dtype=np.int8),
     )
