@@ -113,9 +113,13 @@ class Classifier(ABC):
         """Terms of the loss by task, each `sum(w l) / sum(|w|)` times its factor; their sum is minimised."""
         raise NotImplementedError(f"{type(self).__name__} has no loss")
 
+    def answer(self, output: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What is made of the network's output, and exported: by default the softmax of its `label`."""
+        return {self.label: torch.softmax(output[self.label].float(), dim=-1)}
+
     def predict_batch(self, batch: Batch) -> ak.Array:
-        """Predicted records of one batch. By default the softmax of the network's output `label`."""
-        return self.probabilities(torch.softmax(self.run(batch)[self.label], dim=-1).cpu().numpy())
+        """Predicted records of one batch. By default the probabilities in the answer's `label`."""
+        return self.probabilities(self.run(batch)[self.label].cpu().numpy())
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that was fitted, as arrays."""
@@ -218,12 +222,11 @@ class Classifier(ABC):
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def run(self, batch: Batch) -> dict[str, Tensor]:
-        """The network's output for a batch, in evaluation mode, without gradients."""
+        """The network's answer for a batch, in evaluation mode, without gradients."""
         module = self.fitted_module.eval()
         device = next(module.parameters()).device
         with torch.inference_mode():
-            output: dict[str, Tensor] = module(batch.to(device))
-        return output
+            return self.answer(module(batch.to(device)))
 
     def probabilities(self, values: NDArray[np.floating[Any]], **collections: ak.Array) -> ak.Array:
         """(B, classes) as records with fields `<name>_p<class>`, further collections beside them."""

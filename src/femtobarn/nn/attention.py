@@ -48,11 +48,11 @@ def gatv2_pairwise(left: Tensor, right: Tensor, score: Tensor, offsets: Tensor, 
     """
     tokens = left.shape[0]
     i, j = ordered_pairs(offsets, tokens)
-    right = right.view(-1, *score.shape)
     message = right.index_select(0, j)
-    pairs = F.leaky_relu(left.view(-1, *score.shape).index_select(0, i) + message, slope)
-    alpha = segment_softmax((pairs * score).sum(-1), i, tokens)
-    return segment_sum(alpha.unsqueeze(-1) * message, i, tokens).flatten(1)
+    pairs = F.leaky_relu(left.index_select(0, i) + message, slope)
+    alpha = segment_softmax(F.linear(pairs, _block_diagonal(score)), i, tokens)
+    weighted = alpha.unsqueeze(-1) * message.view(-1, *score.shape)
+    return segment_sum(weighted, i, tokens).flatten(1)
 
 
 def gatv2_attention(left: Tensor, right: Tensor, score: Tensor, layout: Layout, slope: float) -> Tensor:

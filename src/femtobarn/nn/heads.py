@@ -61,7 +61,7 @@ class PairHead(nn.Module):
         """h: (T, width), g: (B, context) in the layout's order; (P,) logits and i, j in the batch's order."""
         one, other = self.one(h) + layout.spread(self.context(g)), self.other(h)
         if torch.compiler.is_exporting():
-            i, j = unordered_pairs(layout.offsets, len(h))
+            i, j = unordered_pairs(layout.offsets, h.shape[0])
             return self.score(one[i], other[j], one[j], other[i]), i, j
         # Blocks of events of equal length stay in the cache; `split` has a cheap backward, slices have not.
         runs = layout.chunks(self.one.out_features, CACHE)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from femtobarn.data.inputs import Feature
+from femtobarn.data.inputs import Feature, Inputs
+from femtobarn.data.ragged import Batch, Ragged
 from femtobarn.data.scaling import Moments, Scaling
 
-__all__ = ["Preprocess", "Statistics"]
+__all__ = ["Preprocess", "Standardise", "Statistics"]
 
 
 @dataclass
@@ -28,6 +30,39 @@ class Statistics:
 
 
 class Preprocess(nn.Module):
+    """A batch of raw values to one of transformed, clipped and standardised values."""
+
+    def __init__(self, inputs: Inputs, statistics: Statistics | None) -> None:
+        super().__init__()
+        scaling = statistics.scaling if statistics else None
+        self.event = Standardise(inputs.event_features, scaling.event if scaling else None)
+        self.collections = nn.ModuleDict(
+            {
+                name: Standardise(
+                    inputs.collection_features(name), scaling.collections[name] if scaling else None
+                )
+                for name in inputs.collections
+            }
+        )
+
+    def forward(self, batch: Batch) -> Batch:
+        """The same batch with other `event` and `values`."""
+        ragged = {name: layer(batch.collections[name].values) for name, layer in self.collections.items()}
+        collections = {name: batch.collections[name].replace(values) for name, values in ragged.items()}
+        return replace(batch, event=self.event(batch.event), collections={**batch.collections, **collections})
+
+    def typical(self, lengths: Tensor, generator: torch.Generator) -> Batch:
+        """Raw events like those of the training sample, with (B,) `lengths` tokens: to try a network on."""
+        offsets = torch.cat([lengths.new_zeros(1), torch.cumsum(lengths, 0)])
+        event = self.event.typical(len(lengths), generator)
+        collections = {
+            name: Ragged(cast(Standardise, layer).typical(int(offsets[-1]), generator), offsets)
+            for name, layer in self.collections.items()
+        }
+        return Batch(event, collections, {}, torch.ones(len(lengths)))
+
+
+class Standardise(nn.Module):
     """(N, F) raw values to `(clip(transform(x)) - mean) / std`, as `data.scaling` defines them.
 
     Means and deviations are buffers, saved with the weights; without moments they are 0 and 1, to be loaded.
@@ -65,3 +100,12 @@ class Preprocess(nn.Module):
         if self.clips:
             values = torch.minimum(torch.maximum(values, self.low), self.high)
         return (values - self.mean) / self.std
+
+    def typical(self, count: int, generator: torch.Generator) -> Tensor:
+        """(count, F) raw values whose standardised ones are normally distributed."""
+        values = torch.randn(count, len(self.mean), generator=generator) * self.std + self.mean
+        for k in self.logs:
+            values[:, k] = torch.exp(values[:, k])
+        for k in self.asinhs:
+            values[:, k] = torch.sinh(values[:, k])
+        return values

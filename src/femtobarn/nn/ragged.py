@@ -14,8 +14,18 @@ __all__ = [
     "segment_mean",
     "segment_softmax",
     "segment_sum",
+    "segments_of",
     "unordered_pairs",
 ]
+
+
+def segments_of(offsets: Tensor, tokens: int) -> Tensor:
+    """The event of each of `tokens` tokens, from the events' (B+1,) offsets: (T,) int64.
+
+    Each event that begins adds one from its first token on; unlike repeat_interleave this exports to ONNX.
+    """
+    begins = offsets.new_zeros(tokens + 1).index_add(0, offsets[1:-1], torch.ones_like(offsets[1:-1]))
+    return torch.cumsum(begins[:tokens], 0)
 
 
 def segment_sum(values: Tensor, segments: Tensor, count: int) -> Tensor:
@@ -32,8 +42,9 @@ def segment_mean(values: Tensor, segments: Tensor, count: int) -> Tensor:
 def segment_max(values: Tensor, segments: Tensor, count: int, empty: float = 0.0) -> Tensor:
     """Largest of (T, ...) values over the tokens of each event, `empty` where there is none: (B, ...)."""
     index = segments.view(-1, *[1] * (values.ndim - 1)).expand_as(values)
-    start = values.new_full((count, *values.shape[1:]), empty)
-    return start.scatter_reduce(0, index, values, reduce="amax", include_self=False)
+    start = values.new_full((count, *values.shape[1:]), -torch.inf)
+    largest = start.scatter_reduce(0, index, values, reduce="amax")
+    return largest.masked_fill(largest == -torch.inf, empty)
 
 
 def segment_softmax(scores: Tensor, segments: Tensor, count: int) -> Tensor:
@@ -47,28 +58,28 @@ def segment_softmax(scores: Tensor, segments: Tensor, count: int) -> Tensor:
 def ordered_pairs(offsets: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
     """All pairs (i, j) of tokens of one event, i = j among them: two (P,) int64, sorted by i, then j.
 
-    `tokens` is the number of tokens T. Vectorised over events: token i has as many partners as its event
-    tokens.
+    `tokens` is the number of tokens T. Vectorised over events: all tokens of its event are partners of i.
     """
-    lengths = offsets[1:] - offsets[:-1]
-    first = torch.repeat_interleave(offsets[:-1], lengths, output_size=tokens)
-    partners = torch.repeat_interleave(lengths, lengths, output_size=tokens)
-    i = torch.repeat_interleave(torch.arange(tokens, device=offsets.device), partners)
-    start = torch.cumsum(partners, 0) - partners
-    j = first.index_select(0, i) + torch.arange(len(i), device=offsets.device) - start.index_select(0, i)
-    return i, j
+    segments = segments_of(offsets, tokens)
+    first = offsets[:-1].index_select(0, segments)
+    return _pairs(first, offsets[1:].index_select(0, segments) - first)
 
 
 def unordered_pairs(offsets: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
     """All pairs i < j of tokens of one event: two (P,) int64, sorted by i, then j."""
-    lengths = offsets[1:] - offsets[:-1]
-    last = torch.repeat_interleave(offsets[1:], lengths, output_size=tokens)
-    token = torch.arange(tokens, device=offsets.device)
-    partners = last - token - 1
-    i = torch.repeat_interleave(token, partners)
-    start = torch.cumsum(partners, 0) - partners
-    j = i + 1 + torch.arange(len(i), device=offsets.device) - start.index_select(0, i)
-    return i, j
+    after = torch.arange(1, tokens + 1, device=offsets.device)
+    return _pairs(after, offsets[1:].index_select(0, segments_of(offsets, tokens)) - after)
+
+
+def _pairs(first: Tensor, partners: Tensor) -> tuple[Tensor, Tensor]:
+    """Pairs of token i with `partners[i]` tokens from `first[i]` on."""
+    starts = torch.cat([partners.new_zeros(1), torch.cumsum(partners, 0)])
+    count = starts[-1].item()
+    assert not isinstance(count, float)
+    torch._check(count >= 0)  # type: ignore[no-untyped-call]
+    i = segments_of(starts, count)
+    step = torch.arange(count, device=i.device) - starts.index_select(0, i)
+    return i, first.index_select(0, i) + step
 
 
 @dataclass
@@ -94,14 +105,11 @@ class Layout:
     @staticmethod
     def of(offsets: Tensor, tokens: int) -> Layout:
         """The layout of events with these (B+1,) offsets and `tokens` tokens altogether."""
-        lengths = offsets[1:] - offsets[:-1]
-        count = lengths.shape[0]
         if torch.compiler.is_exporting():
-            events = torch.arange(count, device=offsets.device)
-            return Layout(offsets, torch.repeat_interleave(events, lengths, output_size=tokens))
-        lengths, order = torch.sort(lengths, stable=True)
+            return Layout(offsets, segments_of(offsets, tokens))
+        lengths, order = torch.sort(offsets[1:] - offsets[:-1], stable=True)
         sorted_offsets = torch.cat([offsets[:1], torch.cumsum(lengths, 0)])
-        segments = torch.repeat_interleave(torch.arange(count, device=offsets.device), lengths)
+        segments = segments_of(sorted_offsets, tokens)
         shift = offsets[:-1].index_select(0, order) - sorted_offsets[:-1]
         permutation = torch.arange(tokens, device=offsets.device) + shift.index_select(0, segments)
         sizes, counts = torch.unique_consecutive(lengths, return_counts=True)

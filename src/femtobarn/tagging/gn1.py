@@ -126,7 +126,7 @@ class GN1(Classifier):
         return Network(self, inputs, statistics)
 
     def loss(self, output: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropies of jets, of tracks by inverse frequency, of pairs with heavy flavour counted double."""
+        """Cross-entropies: jets, tracks by inverse class frequency, pairs with heavy flavour double."""
         tracks = batch.collections["tracks"]
         terms = {"jet": cross_entropy(output["jet"], batch.labels["jet"], batch.weights)}
         if self.origin_weight:
@@ -142,6 +142,15 @@ class GN1(Classifier):
             terms["vertex"] = self.vertex_weight * binary_cross_entropy(output["vertex"], same, weights)
         return terms
 
+    def answer(self, output: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Probabilities: `jet` (B, 3), `origin` (T, 7), `vertex` (P,) that tracks `i`, `j` share a vertex."""
+        answer = super().answer(output)
+        if self.origin_weight:
+            answer["origin"] = torch.softmax(output["origin"], -1)
+        if self.vertex_weight:
+            answer |= {"vertex": torch.sigmoid(output["vertex"]), "i": output["i"], "j": output["j"]}
+        return answer
+
     def predict_batch(self, batch: Batch) -> ak.Array:
         """Flavour probabilities per jet; and per track, in the order of the inputs, origins and vertices.
 
@@ -149,21 +158,19 @@ class GN1(Classifier):
         numbers the vertices of a jet from 0 in the order of their first track: tracks connected through pairs
         whose probability reaches `vertex_threshold`; a track joined to none is a vertex of its own.
         """
-        output = {name: value.cpu() for name, value in self.run(batch).items()}
+        answer = {name: value.cpu().numpy() for name, value in self.run(batch).items()}
         offsets = batch.collections["tracks"].offsets.cpu().numpy()
         columns: dict[str, Any] = {}
         if self.origin_weight:
-            origins = torch.softmax(output["origin"], -1).numpy()
-            columns |= {f"{self.name}_p{name}": origins[:, k] for k, name in enumerate(ORIGINS)}
+            columns |= {f"{self.name}_p{name}": answer["origin"][:, k] for k, name in enumerate(ORIGINS)}
         if self.vertex_weight:
-            joined = (torch.sigmoid(output["vertex"]) >= self.vertex_threshold).numpy()
-            index = vertices_from_pairs(output["i"].numpy()[joined], output["j"].numpy()[joined], offsets)
+            joined = answer["vertex"] >= self.vertex_threshold
+            index = vertices_from_pairs(answer["i"][joined], answer["j"][joined], offsets)
             columns[f"{self.name}_VertexIndex"] = index
-        probabilities = torch.softmax(output["jet"], -1).numpy()
         if not columns:
-            return self.probabilities(probabilities)
+            return self.probabilities(answer["jet"])
         tracks = ak.unflatten(ak.zip(columns), np.diff(offsets))
-        return self.probabilities(probabilities, tracks=tracks)
+        return self.probabilities(answer["jet"], tracks=tracks)
 
 
 class Network(nn.Module):
@@ -174,11 +181,9 @@ class Network(nn.Module):
     def __init__(self, gn1: GN1, inputs: Inputs, statistics: Statistics | None) -> None:
         super().__init__()
         width = gn1.width
-        jets, tracks = inputs.event_features, inputs.collection_features("tracks")
-        scaling = statistics.scaling if statistics else None
-        self.jets = Preprocess(jets, scaling.event if scaling else None)
-        self.tracks = Preprocess(tracks, scaling.collections["tracks"] if scaling else None)
-        self.initial = dense([len(jets) + len(tracks), *gn1.initial, width], final=True)
+        features = len(inputs.event) + len(inputs.collections["tracks"].features)
+        self.preprocess = Preprocess(inputs, statistics)
+        self.initial = dense([features, *gn1.initial, width], final=True)
         self.layers = nn.ModuleList(GraphLayer(width, gn1.heads) for _ in range(gn1.layers))
         self.pool = AttentionPooling(width)
         self.jet = dense([width, *gn1.jet_head, len(inputs.labels["jet"].classes)])
@@ -189,11 +194,11 @@ class Network(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """`jet` (B, 3) and `origin` (T, 7) logits, `vertex` (P,) logits of track pairs `i`, `j` (P,)."""
+        batch = self.preprocess(batch)
         tracks = batch.collections["tracks"]
         layout = Layout.of(tracks.offsets, tracks.values.shape[0])
-        features = layout.sort_tokens(self.tracks(tracks.values))
-        jets = layout.spread(layout.sort_events(self.jets(batch.event)))
-        h = self.initial(torch.cat([features, jets], -1))
+        jets = layout.spread(layout.sort_events(batch.event))
+        h = self.initial(torch.cat([layout.sort_tokens(tracks.values), jets], -1))
         for layer in self.layers:
             h = layer(h, layout)
         g = self.pool(h, layout)
