@@ -8,15 +8,13 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from femtobarn.physics.kinematics import pt_eta_phi
-
 __all__ = ["Jets", "anti_kt"]
 
 Array = NDArray[np.float64]
 
 
 class Jets(NamedTuple):
-    """Flat jets, ordered by event and then by falling pT; `constituents` is ragged and indexes the flat particles."""
+    """Flat jets, by event and falling pT; `constituents` is ragged and indexes the flat particles."""
 
     event: NDArray[np.int64]
     px: Array
@@ -50,7 +48,11 @@ def anti_kt(
     jet = np.repeat(np.arange(len(sizes)), sizes)
     flat = ak.to_numpy(ak.flatten(members))
     # Summing the constituents is the E scheme, and saves asking fastjet for the momenta a second time.
-    sums = [np.bincount(jet, weights=x[flat], minlength=len(sizes)) for x in (px, py, pz, energy)]
-    pt, _, _ = pt_eta_phi(*sums[:3])
+    sums = [
+        np.bincount(jet, weights=x[flat], minlength=len(sizes)).astype(np.float64)
+        for x in (px, py, pz, energy)
+    ]
+    pt = np.hypot(sums[0], sums[1])
     order = np.lexsort((-pt, event))
-    return Jets(event[order], *(s[order] for s in sums), members[order])
+    px, py, pz, energy = (column[order] for column in sums)
+    return Jets(event[order], px, py, pz, energy, members[order])

@@ -1,13 +1,13 @@
 r"""Tracks in a solenoid: perigee parameters in closed form.
 
-A charge q moving in a field B along +z turns clockwise for q > 0: its direction changes by dphi = -kappa ds along the
-transverse path s, with the signed curvature kappa = k q B / pT, k = 0.299792458e-3 GeV / (T mm).
-The perigee is the point of the helix nearest to a reference line parallel to z. With phi0 the direction there,
+A charge q moving in a field B along +z turns clockwise for q > 0: its direction changes by dphi = -kappa ds
+along the transverse path s, with the signed curvature kappa = k q B / pT, k = 0.299792458e-3 GeV / (T mm).
+The perigee is the point of the helix nearest to a reference line parallel to z. With phi0 its direction,
 
     x = x_ref - d0 sin(phi0),   y = y_ref + d0 cos(phi0),   z = z_ref + z0,
 
-the convention of ATLAS and of ACTS (bound parameters loc0, loc1). All formulas are free of cancellation for straight
-tracks (kappa = 0), so that no case is special.
+the convention of ATLAS and of ACTS (bound parameters loc0, loc1). All formulas are free of cancellation for
+straight tracks (kappa = 0), so that no case is special.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ CURVATURE = 0.299792458e-3
 
 
 class Perigee(NamedTuple):
-    """Track parameters at the point of closest approach to a line along z: mm, mm, radians, radians, 1/GeV."""
+    """Track parameters at the point of closest approach to a line along z: mm, mm, radian, radian, 1/GeV."""
 
     d0: Array
     z0: Array
@@ -46,9 +46,9 @@ def perigee(
     field: float,
     reference: tuple[Array | float, Array | float, Array | float] = (0.0, 0.0, 0.0),
 ) -> Perigee:
-    """Perigee of the helix through `position` (mm) with `momentum` (GeV) there, with respect to `reference` (mm).
+    """Perigee of the helix through `position` (mm) with `momentum` (GeV) there, with respect to `reference`.
 
-    All arguments broadcast. The nearest point is the one within half a turn of the position.
+    Lengths are in mm, all arguments broadcast. The nearest point is the one within half a turn of the position.
     """
     dx, dy, dz = (p - r for p, r in zip(position, reference, strict=True))
     px, py, pz = momentum
@@ -69,7 +69,8 @@ def perigee(
 
 
 def propagate(track: Perigee, path: Array, field: float) -> tuple[Array, Array, Array, Array]:
-    """Position (x, y, z), relative to the reference line, and azimuth after a transverse path (mm) from the perigee."""
+    """Position (x, y, z), relative to the reference line, and azimuth after a transverse path (mm) from the
+    perigee."""
     kappa = CURVATURE * field * track.q_over_p / np.sin(track.theta)
     half = kappa * path / 2
     chord = path * np.sinc(half / np.pi)
@@ -85,7 +86,7 @@ def azimuth_at_radius(track: Perigee, radius: float, field: float) -> tuple[Arra
     Tracks that do not reach the radius, or whose |d0| exceeds it, give the values of the nearest point.
     """
     kappa = CURVATURE * field * track.q_over_p / np.sin(track.theta)
-    # |x - C| = 1/kappa for all points of the circle: with r given, the chord from the perigee follows from Pythagoras.
+    # All points of the circle are 1/kappa from its centre: Pythagoras gives the chord from the perigee.
     shape = np.clip((radius**2 - track.d0**2) / np.maximum(1 - kappa * track.d0, 1e-9), 0.0, None)
     half_sine = np.clip(kappa * np.sqrt(shape) / 2, -1.0, 1.0)
     small = np.abs(half_sine) < 1e-9

@@ -21,7 +21,7 @@ def delta_r(eta1: Array, phi1: Array, eta2: Array, phi2: Array) -> Array:
 
 
 def pt_eta_phi(px: Array, py: Array, pz: Array) -> tuple[Array, Array, Array]:
-    """Transverse momentum, pseudorapidity and azimuth; along the beam eta is +-`inf`-like but finite (|eta| < 50)."""
+    """Transverse momentum, pseudorapidity and azimuth; finite along the beam too."""
     pt = np.hypot(px, py)
     return pt, np.arcsinh(pz / np.maximum(pt, 1e-20 + 1e-21 * np.abs(pz))), np.arctan2(py, px)
 

@@ -5,7 +5,7 @@ Numbering scheme: Review of Particle Physics, "Monte Carlo particle numbering sc
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +43,7 @@ def has_charm(pdg_id: Integers) -> Mask:
 
 
 def is_strange_decaying(pdg_id: Integers) -> Mask:
-    """Particles that fly centimetres and decay in the tracker: K_S, K_L, K+-, pi+-, Lambda, Sigma+-, Xi, Omega."""
+    """Particles that may decay inside a tracker: K_S, K_L, K+-, pi+-, Lambda, Sigma+-, Xi, Omega."""
     return np.isin(np.abs(pdg_id), (310, 130, 321, 211, 3122, 3112, 3222, 3312, 3322, 3334))
 
 
@@ -52,7 +52,7 @@ def is_neutrino(pdg_id: Integers) -> Mask:
     return np.isin(np.abs(pdg_id), (12, 14, 16))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _three_charge(pdg_id: int) -> int:
     from particle.pdgid import functions
 

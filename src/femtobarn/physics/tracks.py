@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 
 def cone(jet_pt: Array, parameters: tuple[float, float, float] = (0.239, -1.22, -0.0164)) -> Array:
-    """Radius a + exp(b + c pT) of the cone that shrinks with the jet's pT (GeV): 0.45 at 20 GeV, 0.25 at 200 GeV.
+    """Radius a + exp(b + c pT) of the cone that shrinks with the jet's pT (GeV): 0.45 at 20, 0.25 at 200 GeV.
 
     The default is the one ATLAS uses for b-tagging in Run 2.
     """
@@ -54,5 +54,5 @@ def lifetime_sign_d0(d0: Array, phi: Array, jet_phi: Array) -> Array:
 
 
 def lifetime_sign_z0(z0: Array, eta: Array, jet_eta: Array) -> Array:
-    """|z0|, positive when the track crosses the jet axis in front of the vertex in the plane of beam and jet."""
+    """|z0|, positive when the track crosses the jet axis in front of the vertex in the beam-jet plane."""
     return np.asarray(np.abs(z0) * np.where((jet_eta - eta) * z0 >= 0, 1.0, -1.0))

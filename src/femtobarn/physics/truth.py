@@ -1,7 +1,8 @@
 """Truth labels of jets and tracks from an event record.
 
-Ancestry runs through hadrons and taus only and is found for all particles of all events at once by pointer jumping:
-after k rounds every particle knows its 2^k nearest ancestors, so a dozen rounds of array operations replace the walk.
+Ancestry runs through hadrons and taus only and is found for all particles of all events at once by pointer
+jumping: after k rounds every particle knows its 2^k nearest ancestors, so a few array operations replace the
+walk.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ __all__ = [
 ]
 
 BOTTOM, CHARM, TAU, STRANGE, HADRON = 1, 2, 4, 8, 16
-"""Bits of an ancestry word: among the ancestors is a weakly decaying b-hadron, c-hadron, a tau, a long-lived strange
-particle (or a charged kaon or pion that decayed in flight), any hadron."""
+"""Bits of an ancestry word: among the ancestors is a weakly decaying b-hadron, c-hadron, a tau, a long-lived
+strange particle (or a charged kaon or pion that decayed in flight), any hadron."""
 ORIGINS = ("Pileup", "Fake", "Primary", "FromB", "FromBC", "FromC", "FromTau", "OtherSecondary")
 PILEUP, FAKE, PRIMARY, FROM_B, FROM_BC, FROM_C, FROM_TAU, OTHER_SECONDARY = range(8)
 
@@ -39,7 +40,7 @@ Mask = NDArray[np.bool_]
 
 
 def decay_parents(pdg_id: Integers, mother: Integers) -> NDArray[np.int64]:
-    """The mother (global index) where it is a hadron or a tau, else -1: the tree of decays without the partons."""
+    """The mother (global index) where that is a hadron or a tau, else -1: the tree of decays."""
     parent = np.asarray(mother, dtype=np.int64)
     carries = pdg.is_hadron(pdg_id) | (np.abs(pdg_id) == 15)
     return np.where((parent >= 0) & carries[parent], parent, -1)
@@ -75,8 +76,8 @@ def ancestors(own: NDArray[np.uint8], parent: NDArray[np.int64]) -> NDArray[np.u
 def origin_labels(words: NDArray[np.uint8]) -> NDArray[np.int8]:
     """Index into ORIGINS of hard-scatter particles from their ancestry words.
 
-    A chain through a long-lived strange particle is OtherSecondary whatever it came from: a K_S from a b-hadron decays
-    centimetres away from it and its pions say nothing of the b vertex.
+    A chain through a long-lived strange particle is OtherSecondary whatever it came from: a K_S from a
+    b-hadron decays centimetres away from it and its pions say nothing of the b vertex.
     """
     word = words.astype(np.int64)
     bottom, charm, tau, strange = (word & bit > 0 for bit in (BOTTOM, CHARM, TAU, STRANGE))
@@ -103,7 +104,7 @@ def merge_vertices(
         distance: points nearer than this are one vertex, and so are chains of such points.
 
     Returns:
-        0 for the primary vertex, 1, 2, ... for the others of the jet by growing distance from it, -2 for none.
+        0 for the primary vertex, 1, 2, ... for the others of the jet by growing distance, -2 for none.
     """
     jets, tracks = len(offsets) - 1, len(position)
     counts = np.diff(offsets)

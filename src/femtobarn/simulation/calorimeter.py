@@ -15,14 +15,16 @@ from femtobarn.physics.kinematics import cartesian, pt_eta_phi, wrap
 __all__ = ["CalorimeterSettings", "JetTable", "Visible", "jets_of"]
 
 Array = NDArray[np.float64]
+Momenta = tuple[Array, Array, Array, Array]
 
 
 class CalorimeterSettings(BaseModel):
     """Energy resolution, granularity and jets.
 
     Electromagnetic 10 %/sqrt(E) (+) 0.7 % and hadronic 50 %/sqrt(E) (+) 5 %, near the design goals of ATLAS
-    [JINST 3 (2008) S08003]. Pile-up is taken as subtracted from the jets: what is left of it is a noise on the jet's
-    pT and azimuth. Jets of pile-up collisions are taken as rejected by a vertex tagger, and do not appear.
+    [JINST 3 (2008) S08003]. Pile-up is taken as subtracted from the jets: what is left of it is a noise on
+    the jet's pT and azimuth. Jets of pile-up collisions are taken as rejected by a vertex tagger, and do not
+    appear.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -57,7 +59,7 @@ class Visible(NamedTuple):
 
 
 class JetTable(NamedTuple):
-    """Flat jets, ordered by event and falling pT; `truth_pt` is that of the same particles before the response."""
+    """Flat jets, by event and falling pT; `truth_pt` is that of the same particles before the response."""
 
     event: NDArray[np.int64]
     pt: Array
@@ -68,7 +70,7 @@ class JetTable(NamedTuple):
     truth_pt: Array
 
 
-def _smear(particles: Visible, settings: CalorimeterSettings, rng: np.random.Generator) -> tuple[Array, ...]:
+def _smear(particles: Visible, settings: CalorimeterSettings, rng: np.random.Generator) -> Momenta:
     """Four-momenta after the response: energies follow a gamma distribution, positive and without bias."""
     electromagnetic = np.isin(np.abs(particles.pdg_id), (11, 22))
     stochastic = np.where(electromagnetic, settings.em_stochastic, settings.hadron_stochastic)
@@ -79,13 +81,14 @@ def _smear(particles: Visible, settings: CalorimeterSettings, rng: np.random.Gen
     pt, eta, phi = pt_eta_phi(particles.px, particles.py, particles.pz)
     noise = rng.standard_normal((2, len(pt))) * spread
     momentum = cartesian(pt * scale, eta + noise[0], phi + noise[1])
-    return (*momentum, np.sqrt(sum(p * p for p in momentum)))
+    px, py, pz = momentum
+    return px, py, pz, np.sqrt(px**2 + py**2 + pz**2)
 
 
 def jets_of(
     particles: Visible, events: int, mu: float, settings: CalorimeterSettings, rng: np.random.Generator
 ) -> JetTable:
-    """Calorimeter jets of `events` events at a mean pile-up `mu`, within the pT and eta range of the settings."""
+    """Calorimeter jets of `events` events at a mean pile-up `mu`, within the range of the settings."""
     pt, eta, _ = pt_eta_phi(particles.px, particles.py, particles.pz)
     keep = (np.abs(eta) < settings.eta_max) & (pt > settings.particle_pt_min)
     keep &= ~particles.charged | (pt > settings.charged_pt_min)
@@ -93,7 +96,7 @@ def jets_of(
     counts = np.bincount(particles.event, minlength=events)
     noise = settings.pileup_noise_per_sqrt_mu * np.sqrt(mu)
     smeared = _smear(particles, settings, rng)
-    jets = anti_kt(counts, smeared, settings.jet_radius, max(5.0, settings.jet_pt_min - 4 * noise))  # type: ignore[arg-type]
+    jets = anti_kt(counts, smeared, settings.jet_radius, max(5.0, settings.jet_pt_min - 4 * noise))
     raw_pt, eta, phi = pt_eta_phi(jets.px, jets.py, jets.pz)
     shift = rng.standard_normal((3, len(raw_pt))) * noise
     pt = np.maximum(raw_pt + shift[0], 1.0)

@@ -1,4 +1,4 @@
-"""What is kept of a generator's record: final particles and the hadrons and taus that name jets, with their ancestry."""
+"""What is kept of a record: final particles and the hadrons and taus that name jets, with their ancestry."""
 
 from __future__ import annotations
 

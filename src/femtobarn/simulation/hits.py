@@ -1,4 +1,4 @@
-"""Silicon hits: which layers a track crosses, where hits are missing, split or shared with neighbours in the jet."""
+"""Silicon hits: which layers a track crosses, which hits are missing, split or shared in the jet."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class HitSettings(BaseModel):
     """Barrel geometry of the ATLAS silicon tracker in Run 2 and what its modules miss.
 
     Radii (mm): insertable b-layer 33.3, pixel layers 50.5, 88.5, 122.5 [JINST 3 (2008) S08003; IBL TDR
-    CERN-LHCC-2010-013], four double-sided strip layers. Beyond a barrel's half length discs give the hits instead.
+    CERN-LHCC-2010-013], four double-sided strip layers. Beyond a barrel's half length discs take over.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -45,7 +45,7 @@ class HitSettings(BaseModel):
     random_share: float = 0.006
     """Chance per layer of a hit shared with a particle that is no track of the jet."""
     wrong_hit: float = 0.06
-    """Chance per pixel layer inside its production radius that a track picks up a hit which is not its own."""
+    """Chance per pixel layer inside its production radius that a track picks up another's hit."""
 
 
 class HitPattern(NamedTuple):
@@ -75,7 +75,7 @@ def hit_pattern(
     settings: HitSettings,
     rng: np.random.Generator,
 ) -> HitPattern:
-    """Simulate the hits of tracks ordered by jet; `birth` and `end` are the radii (mm) between which each exists."""
+    """Simulate the hits of tracks ordered by jet; `birth` and `end` bound its radii (mm)."""
     radii = np.asarray(settings.pixel_radii + settings.strip_radii)
     n_pixel, n_strip = len(settings.pixel_radii), len(settings.strip_radii)
     crossed = (radii[:, None] > birth + 0.2) & (radii[:, None] < end)
@@ -128,7 +128,7 @@ def _merging(
     settings: HitSettings,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Shared hits (layers, tracks), split pixel hits, and tracks lost to a neighbour that shares too much with them."""
+    """Shared hits (layers, tracks), split pixel hits, and tracks lost to a neighbour."""
     n_pixel, tracks = pixel.shape
     first, second = pairs(jet_counts)
     # Only pairs near each other at the outermost pixel layer or nearer in can merge anywhere.

@@ -17,10 +17,11 @@ __all__ = ["jet_labels"]
 def jet_labels(
     hard: Collisions, jets: JetTable, events: int, selection: SelectionSettings
 ) -> dict[str, NDArray[np.float64]]:
-    """Label `id` (5, 4, 15, 0), `pt` (GeV) and transverse decay length `lxy` (mm, from the primary vertex) of the
-    hadron or tau each jet is named after.
+    """Label `id` (5, 4, 15, 0), `pt` (GeV) and transverse decay length `lxy` (mm, from the primary vertex) of
+    the hadron or tau each jet is named after.
 
-    It has pT > 5 GeV and is within dR < 0.3 of the jet axis; bottom goes before charm before tau, then the hardest.
+    It has pT > 5 GeV and is within dR < 0.3 of the jet axis; bottom goes before charm before tau, then the
+    hardest.
     """
     hard = hard.take(hard.kind > 0)
     pt, eta, phi = pt_eta_phi(hard.px, hard.py, hard.pz)

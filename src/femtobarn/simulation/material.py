@@ -18,8 +18,8 @@ Array = NDArray[np.float64]
 class MaterialSettings(BaseModel):
     """Thin cylinders of material: radii in mm, thickness at normal incidence in radiation lengths.
 
-    Beam pipe, insertable b-layer, three pixel layers, their support, three SCT layers: about 0.17 X0 up to the second
-    SCT layer at normal incidence.
+    Beam pipe, insertable b-layer, three pixel layers, their support, three SCT layers: about 0.17 X0 up to
+    the second SCT layer at normal incidence.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,7 +36,7 @@ def _layer_hit(
 ) -> NDArray[np.int64]:
     """Index of the layer where each particle interacts first, or the number of layers when it does not.
 
-    `thickness` (layers, particles) is the probability at each layer; layers inside the production radius do not count.
+    `thickness` (layers, particles) is the probability at each layer; those inside the production radius do not count.
     """
     radii = np.asarray(settings.radii)
     depth = np.cumsum(thickness * (radii[:, None] > birth), axis=0)
@@ -54,7 +54,7 @@ def _point(particles: Particles, radius: Array) -> tuple[Array, Array, Array]:
 
 
 def conversions(photons: Particles, settings: MaterialSettings, rng: np.random.Generator) -> Particles:
-    """Electrons and positrons of the photons that convert: collinear, sharing the energy evenly on average."""
+    """Electrons and positrons of the photons that convert: collinear, with random shares of the energy."""
     pt = np.hypot(photons.px, photons.py)
     inverse_sine = np.hypot(pt, photons.pz) / pt
     thickness = 7 / 9 * np.asarray(settings.radiation_lengths)[:, None] * inverse_sine
@@ -83,7 +83,7 @@ def conversions(photons: Particles, settings: MaterialSettings, rng: np.random.G
 def interactions(
     tracks: Particles, settings: MaterialSettings, rng: np.random.Generator
 ) -> tuple[Particles, Array]:
-    """Charged products of hadronic interactions, and the radius (mm) where each track ends, infinite for survivors.
+    """Charged products of hadronic interactions, and the radius (mm) where each track ends (or infinity).
 
     Products share the momentum by random fractions and leave with 0.3 GeV of transverse momentum on average.
     """

@@ -15,7 +15,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Particles:
-    """Columns of equal length; GeV, mm. Production points are in the detector frame (beam line at x = y = 0)."""
+    """Columns of equal length; GeV, mm. Production points are in the detector frame."""
 
     event: NDArray[np.int64]
     pdg_id: NDArray[np.int32]

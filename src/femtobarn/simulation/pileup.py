@@ -32,7 +32,8 @@ def pool_folder(settings: SimulationSettings) -> Path:
     root = os.environ.get("FEMTOBARN_CACHE") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "femtobarn"
     )
-    key = f"{version('pythia8mc')} {settings.sqrt_s} {settings.pileup.model_dump_json()} {settings.calorimeter.eta_max} 2"
+    shape = f"{settings.sqrt_s} {settings.calorimeter.eta_max} {settings.pileup.model_dump_json()}"
+    key = f"{version('pythia8mc')} {shape} 2"
     return Path(root) / "minbias" / hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
@@ -41,8 +42,9 @@ def pool_block(
 ) -> tuple[dict[str, NDArray[np.generic]], float]:
     """Columns of one block of a pool and the CPU seconds it took.
 
-    `tracks.*` are the charged final particles a tracker might see, `all.*` all a calorimeter might, with the hadrons
-    that name jets; `.counts` is how many of them each collision has. Every block of every split has its own stream.
+    `tracks.*` are the charged final particles a tracker might see, `all.*` all a calorimeter might, with the
+    hadrons that name jets; `.counts` is how many of them each collision has. Every block of every split has
+    its own stream.
     """
     start = time.process_time()
     words = np.random.SeedSequence([settings.pileup.seed, _STREAMS.index(split), block]).generate_state(1)
@@ -87,8 +89,8 @@ def _load(path: Path, name: str) -> tuple[Collisions, NDArray[np.int64]]:
 def _draw(
     collisions: NDArray[np.int64], path: Path, name: str, rng: np.random.Generator
 ) -> tuple[Collisions, NDArray[np.int64]]:
-    """Randomly chosen collisions of a pool, turned about the beam and mirrored at random, and for every particle
-    which of the drawn collisions it belongs to."""
+    """Randomly chosen collisions of a pool, turned about the beam and mirrored at random, and for every
+    particle which of the drawn collisions it belongs to."""
     pool, offsets = _load(path, name)
     chosen = rng.integers(len(offsets) - 1, size=len(collisions))
     counts = np.diff(offsets)[chosen]
@@ -110,7 +112,8 @@ def _draw(
 
 
 def draw_collisions(events: NDArray[np.int64], path: Path, rng: np.random.Generator) -> Collisions:
-    """One collision of the pool at `path` for every entry of `events`, the event it is laid over; in that order."""
+    """One collision of the pool at `path` for every entry of `events`, the event it is laid over; in that
+    order."""
     return _draw(events, path, "all", rng)[0]
 
 

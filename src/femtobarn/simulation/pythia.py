@@ -38,8 +38,8 @@ class Record(NamedTuple):
 
 @lru_cache(maxsize=2)
 def _pythia(process: str, sqrt_s: float, settings: tuple[str, ...]) -> tuple[Any, Any]:
-    """One generator per worker process and kind of collision, since initialising takes seconds; and the source of
-    its hard processes when that is not Pythia."""
+    """One generator per worker process and kind of collision, since initialising takes seconds; and the
+    source of its hard processes when that is not Pythia."""
     pythia = require("pythia8mc", "simulation").Pythia("", False)
     for line in settings:
         if not pythia.readString(line, False):
@@ -64,8 +64,8 @@ def generate(
 ) -> Record:
     """Generate events with the random stream `seed` (below 900 million).
 
-    The same seed gives the same events whatever was generated before: no state but the random numbers lives on in
-    Pythia between events.
+    The same seed gives the same events whatever was generated before: no state but the random numbers lives
+    on in Pythia between events.
     """
     pythia, source = _pythia(process, sqrt_s, tuple(pythia_settings(process, sqrt_s, multiparton, further)))
     if source is not None:
@@ -76,7 +76,8 @@ def generate(
 
 
 def flatten(batch: ak.Array) -> Record:
-    """The flat arrays of a batch, mothers as global indices (-1: none), production points missing in Pythia at 0."""
+    """The flat arrays of a batch, mothers as global indices (-1: none), production points missing in Pythia
+    at 0."""
     counts = ak.to_numpy(ak.num(batch.prt.id, axis=1)).astype(np.int64)
     starts = np.repeat(np.cumsum(counts) - counts, counts)
     particles = ak.flatten(batch.prt, axis=1)

@@ -114,12 +114,14 @@ def _jet_columns(
 def _columns(
     jets: JetTable, jet: NDArray[np.int64], response: Response, vertex: Array, settings: SimulationSettings
 ) -> dict[str, NDArray[Any]]:
-    """What is measured of each track: d0 with respect to the beam line, z0 and all IP3D columns to the primary vertex."""
+    """What is measured of each track: d0 with respect to the beam line, z0 and all IP3D columns to the
+    primary vertex."""
     track, sigma, hits = response.perigee, response.uncertainty, response.hits
     sine, cotangent = np.sin(track.theta), 1 / np.tan(track.theta)
     eta = eta_of_theta(track.theta)
     jet_eta, jet_phi = jets.eta[jet], jets.phi[jet]
-    # Moving the reference from the beam line to the vertex, microns away: the helix is straight over that distance.
+    # Moving the reference from the beam line to the vertex, microns away: the helix is straight over that
+    # distance.
     along = vertex[:, 0] * np.cos(track.phi) + vertex[:, 1] * np.sin(track.phi)
     across = vertex[:, 1] * np.cos(track.phi) - vertex[:, 0] * np.sin(track.phi)
     z0 = track.z0 - vertex[:, 2] + along * cotangent

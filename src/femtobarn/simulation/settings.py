@@ -22,7 +22,8 @@ class BeamSettings(BaseModel):
 
 
 class PileupSettings(BaseModel):
-    """The pool of minimum-bias collisions pile-up is drawn from, one per split so that tests share none with training."""
+    """The pool of minimum-bias collisions pile-up is drawn from, one per split so that tests share none with
+    training."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,11 +34,13 @@ class PileupSettings(BaseModel):
     pt_min: float = 0.4
     eta_max: float = 2.7
     window: float = 36.0
-    """mm; collisions farther from the primary vertex along the beam leave no track that passes |z0 sin(theta)| < 5 mm."""
+    """mm; collisions farther from the primary vertex along the beam leave no track that passes |z0
+    sin(theta)| < 5 mm."""
 
 
 class SelectionSettings(BaseModel):
-    """Track selection of GN1 [ATL-PHYS-PUB-2022-027] and the shrinking cone of association (see `physics.tracks.cone`)."""
+    """Track selection of GN1 [ATL-PHYS-PUB-2022-027] and the shrinking cone of association (see
+    `physics.tracks.cone`)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -65,7 +68,8 @@ class SimulationSettings(BaseModel):
     pythia: tuple[str, ...] = ()
     """Further Pythia settings such as "PartonLevel:FSR = off"; they win over femtobarn's own."""
     overlay: float = 2.2
-    """Mean number of minimum-bias events that stand for the multi-parton interactions of an overlaid event."""
+    """Mean number of minimum-bias events that stand for the multi-parton interactions of an overlaid
+    event."""
     beam: BeamSettings = Field(default_factory=BeamSettings)
     pileup: PileupSettings = Field(default_factory=PileupSettings)
     calorimeter: CalorimeterSettings = Field(default_factory=CalorimeterSettings)

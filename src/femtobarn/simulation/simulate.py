@@ -36,7 +36,8 @@ Result = TypeVar("Result")
 
 
 class Summary(BaseModel):
-    """What a simulation made; `seconds` are CPU seconds of the workers by stage, of the blocks made in this run."""
+    """What a simulation made; `seconds` are CPU seconds of the workers by stage, of the blocks made in this
+    run."""
 
     events: int
     jets: int
@@ -45,7 +46,8 @@ class Summary(BaseModel):
 
     def __str__(self) -> str:
         flavours = ", ".join(f"{count} {name}" for name, count in self.flavours.items())
-        return f"{self.jets} jets ({flavours}) of {self.events} events, {sum(self.seconds.values()):.0f} CPU seconds"
+        spent = sum(self.seconds.values())
+        return f"{self.jets} jets ({flavours}) of {self.events} events, {spent:.0f} CPU seconds"
 
 
 def simulate(
@@ -61,12 +63,13 @@ def simulate(
     underlying_event: Literal["full", "overlay"] = "full",
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
-    """Simulate `n` collisions and write their jets with tracks to `out` (`.h5` in the ATLAS layout, or `.parquet`).
+    """Simulate `n` collisions and write their jets with tracks to `out` (`.h5` in the ATLAS layout, or
+    `.parquet`).
 
-    The same process, seed and settings give the same events whatever the number of workers, and the first events of a
-    larger sample are those of a smaller one. Finished blocks wait in `OUT.parts/`: a run that was stopped goes on
-    from there, and the folder goes when the file is complete. The pool of minimum-bias collisions is made once and
-    kept in the user's cache folder, which Dask workers must see too.
+    The same process, seed and settings give the same events whatever the number of workers, and the first
+    events of a larger sample are those of a smaller one. Finished blocks wait in `OUT.parts/`: a run that was
+    stopped goes on from there, and the folder goes when the file is complete. The pool of minimum-bias
+    collisions is made once and kept in the user's cache folder, which Dask workers must see too.
 
     Args:
         process: a key of `PROCESSES`: ttbar, zprime, dijet, minbias.

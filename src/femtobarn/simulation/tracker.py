@@ -23,10 +23,10 @@ Array = NDArray[np.float64]
 class TrackerSettings(BaseModel):
     """An ATLAS-like silicon tracker in a 2 T solenoid, with an insertable b-layer.
 
-    Resolutions are a (+) b / (p sin^n theta), core values in mm, radians, 1/GeV: d0 10 (+) 80/(p sin^1.5 theta) um,
-    z0 sin(theta) 55 (+) 100/(p sin^1.5 theta) um with a hit in the innermost layer; angles and curvature near the
-    values of the ATLAS detector paper [JINST 3 (2008) S08003]. The uncertainties a track carries are those of its
-    core and its hit pattern: tails, as in data, are not foreseen by them.
+    Resolutions are a (+) b / (p sin^n theta), core values in mm, radians, 1/GeV: d0 10 (+) 80/(p sin^1.5
+    theta) um, z0 sin(theta) 55 (+) 100/(p sin^1.5 theta) um with a hit in the innermost layer; angles and
+    curvature near the values of the ATLAS detector paper [JINST 3 (2008) S08003]. The uncertainties a track
+    carries are those of its core and its hit pattern: tails, as in data, are not foreseen by them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,7 +40,8 @@ class TrackerSettings(BaseModel):
     d0_phi_correlation: float = -0.75
     z0_theta_correlation: float = -0.65
     no_innermost_hit: float = 1.6
-    """Factor on the impact-parameter resolutions without a hit in the innermost layer, squared without the next."""
+    """Factor on the impact-parameter resolutions without a hit in the innermost layer, squared without the
+    next."""
     merged_innermost_hit: float = 1.4
     uncertainty_spread: float = 0.06
     tail_fraction: float = 0.020
@@ -56,7 +57,8 @@ class TrackerSettings(BaseModel):
     efficiency_radius: float = 85.0
     """mm; a track born at this radius is found half as often as one from the beam line."""
     fake_rate: float = 0.008
-    """Fakes per candidate track of the jet, before selection, alone in the jet; grows with the number of neighbours."""
+    """Fakes per candidate track of the jet, before selection, alone in the jet; grows with the number of
+    neighbours."""
     fake_rate_density: float = 0.0004
     electron_identification: float = 0.70
     muon_identification: float = 0.92
@@ -113,7 +115,8 @@ class Response(NamedTuple):
 def add_fakes(
     candidates: Candidates, jets: int, settings: TrackerSettings, rng: np.random.Generator
 ) -> Candidates:
-    """Candidates and fake ones, by jet: wrong combinations of the hits of real tracks, so they resemble those.
+    """Candidates and fake ones, by jet: wrong combinations of the hits of real tracks, so they resemble
+    those.
 
     A fake starts from a real track of the jet and misses it by many times the resolution in all parameters.
     """

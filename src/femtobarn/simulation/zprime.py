@@ -1,7 +1,8 @@
 """A Z' whose jets are flat in pT: the hard process is drawn here and handed to Pythia, which does the rest.
 
-No mass and no width of a real resonance gives a flat spectrum, so mass and decay angle are chosen event by event such
-that the b-jets' pT is, within 15 % from 250 GeV to 4.5 TeV; initial and final state radiation, multi-parton interactions and hadronisation are Pythia's.
+No mass and no width of a real resonance gives a flat spectrum, so mass and decay angle are chosen event by
+event such that the b-jets' pT is, within 15 % from 250 GeV to 4.5 TeV; initial and final state radiation,
+multi-parton interactions and hadronisation are Pythia's.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ Array = NDArray[np.float64]
 def hard_events(events: int, sqrt_s: float, rng: np.random.Generator) -> dict[str, Array]:
     """Draw q qbar -> Z' -> q' qbar' at leading order.
 
-    The quarks' pT lies between 220 GeV and 5.2 TeV (or 0.45 of the collision energy, if that is less), the decay
-    angle and the rapidity of the Z' are uniform in the range left; one third each are b, c and light (d, u, s).
+    The quarks' pT lies between 220 GeV and 5.2 TeV (or 0.45 of the collision energy, if that is less), the
+    decay angle and the rapidity of the Z' are uniform in the range left; one third each are b, c and light
+    (d, u, s).
 
     Args:
         events: how many.
@@ -37,8 +39,8 @@ def hard_events(events: int, sqrt_s: float, rng: np.random.Generator) -> dict[st
         rng: random stream.
 
     Returns:
-        Columns in the order the source reads them: the quarks' flavour and mass, the mass of the Z', the flavour and
-        energies of the incoming partons, the momenta of the outgoing ones, GeV.
+        Columns in the order the source reads them: the quarks' flavour and mass, the mass of the Z', the
+        flavour and energies of the incoming partons, the momenta of the outgoing ones, GeV.
     """
     total = 1000 * sqrt_s
     span = min(PT_MAX, 0.45 * total) - PT_MIN
