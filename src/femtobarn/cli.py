@@ -170,7 +170,7 @@ def evaluate(files: list[str], model: Annotated[Path | None, typer.Option(help="
              out: Annotated[Path, typer.Option(help="Folder of the page and the result.")] = Path("runs/evaluate"),
              units: Units = None, as_json: Json = False) -> None:  # fmt: skip
     """Measure a tagger on a file: ROC curves, rejections, working points, a report page."""
-    from femtobarn.evaluate.flavour import evaluate_files
+    from femtobarn.evaluate.files import evaluate_files
 
     scorer = None
     if model:

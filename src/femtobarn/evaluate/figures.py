@@ -14,7 +14,7 @@ from femtobarn.evaluate.discriminants import Frontier
 from femtobarn.evaluate.drawing import band, by_flavour, central, known, levels, points, ratio_limits, span
 from femtobarn.evaluate.metrics import Estimate, Floats, Rejection, Reliability, Survival, rejection
 from femtobarn.evaluate.numbers import percent
-from femtobarn.evaluate.style import Caption, Line, canvas, figure_style, headline, log_axis
+from femtobarn.evaluate.style import Caption, Line, canvas, figure_style, headline, legend_columns, log_axis
 
 __all__ = [
     "binned_figure",
@@ -93,7 +93,8 @@ def score_figure(
     marked.
     """
     values = np.asarray(score, dtype=np.float64)
-    edges = np.linspace(*central(values, 0.001), 51)
+    lowest = values == values.min()  # many equal ones say "no score", often far from all others
+    edges = np.linspace(*central(values[~lowest] if 0.001 < lowest.mean() < 1 else values, 0.001), 51)
     with figure_style():
         figure, (axes,) = canvas()
         low, high = by_flavour(axes, values, flavour, edges, weights)
@@ -195,24 +196,32 @@ def binned_figure(
     A bin of a rejection in which no background passes shows its lower limit as an arrow.
     """
     bounds = np.asarray(edges, dtype=np.float64)
+    shown = next(iter(panels.values()))
+    columns = legend_columns([lines[name].label for name in shown])
+    rows = -(-len(shown) // columns) + bool(title)
+    inches = np.full(len(panels), 3.6 if len(panels) == 1 else 1.8)
+    inches[0] += 0.26 * rows if len(panels) > 1 else 0
     with figure_style():
         figure, axes = canvas(
-            len(panels), size=(6.0, 5.0 if len(panels) == 1 else 1.6 + 2.1 * len(panels)), sharex=True
+            len(panels), size=(6.0, 1.4 + 0.2 * len(panels) + inches.sum()), sharex=True, height_ratios=inches
         )
         for number, (panel, (label, methods)) in enumerate(zip(axes, panels.items(), strict=True)):
             for place, (name, values) in enumerate(methods.items()):
                 points(panel, bounds, values, lines[name], (place - (len(methods) - 1) / 2) * 0.09)
-            room = 1.12 if number else 1.45 if len(panels) == 1 else 1.75
+            legend = 0.08 + (0 if number else 0.26 * rows / inches[0])  # share of the panel's height
             if any(isinstance(values, Rejection) for values in methods.values()):
                 low, high = span([levels(values) for values in methods.values()])
-                log_axis(panel, "y", low / 2, high * (20 if number == 0 else 3))
+                log_axis(panel, "y", low / 2, 2 * high * (4 * high / low) ** (legend / (1 - legend)))
             else:
-                top = np.nanmax([np.nanmax(np.nan_to_num(v.value + v.error)) for v in methods.values()])
-                panel.set_ylim(0, max(top, 1e-3) * room)
+                tops = [values.value + np.nan_to_num(values.error) for values in methods.values()]
+                top = max(float(np.nanmax(np.nan_to_num(tops))), 1e-3)
+                panel.set_ylim(0, top / (1 - legend))
                 panel.set_yticks([tick for tick in panel.get_yticks() if tick <= max(1, top)])
-                panel.set_ylim(0, max(top, 1e-3) * room)
+                panel.set_ylim(0, top / (1 - legend))
             panel.set_ylabel(label)
-        axes[0].legend(loc="upper left", ncols=3, columnspacing=1, title=title or None, alignment="left")
+        axes[0].legend(
+            loc="upper left", ncols=columns, columnspacing=1, title=title or None, alignment="left"
+        )
         axes[-1].set_xlabel(variable)
         axes[-1].set_xlim(bounds[0], bounds[-1])
         headline(axes[0], caption)
@@ -327,7 +336,7 @@ def reliability_figure(
             )
         axes[0].set_ylabel(f"Observed fraction of {of}")
         axes[0].set_ylim(0, 1)
-        axes[0].legend(loc="upper left")
+        axes[0].legend(loc="lower right", fontsize=13)
         low, high = span([curve.share for curve in curves.values()])
         log_axis(axes[1], "y", low / 2, high * 2)
         axes[1].set_ylabel("Share of jets")

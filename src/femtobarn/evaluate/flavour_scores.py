@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 
 import awkward as ak
 import numpy as np
@@ -20,6 +21,8 @@ ORIGINS = ("Pileup", "Fake", "Primary", "FromB", "FromBC", "FromC", "FromTau", "
 """Classes of `ftagTruthOriginLabel`, in the order of their codes."""
 
 CODES = {5: "b", 4: "c", 0: "u", 15: "tau"}
+NAMES = {"bjets": "b", "cjets": "c", "ujets": "u", "taujets": "tau"}
+NAMES |= {f"ghost{name}": flavour for name, flavour in NAMES.items()}
 LONG = {"b": "b-jets", "c": "c-jets", "u": "light-jets", "tau": "tau-jets"}
 
 
@@ -29,34 +32,50 @@ class Jets:
     Args:
         rows: one record per jet: the flavour label, `pt` (GeV), the weight if there is one and, to judge
             tracks, `tracks.ftagTruthOriginLabel` and `tracks.ftagTruthVertexIndex`.
-        label: field with 5, 4, 0 and 15 for b, c, light and tau.
+        label: field with the flavour.
         weight: field of the event weights; None: all one.
+        classes: names of the label's codes 0, 1, ..., such as `bjets`; None: the codes are 5, 4, 0 and 15 for
+            b, c, light and tau.
 
     Attributes:
         flavour: (N,) `b`, `c`, `u`, `tau`, or empty where the code is another.
         weights: (N,) float.
+
+    Raises:
+        InputError: when a field is not there, or no jet is a b-, c- or light-jet.
     """
 
     def __init__(
-        self, rows: ak.Array, label: str = "HadronConeExclTruthLabelID", weight: str | None = "mcEventWeight"
+        self,
+        rows: ak.Array,
+        label: str = "HadronConeExclTruthLabelID",
+        weight: str | None = "mcEventWeight",
+        classes: Sequence[str] | None = None,
     ) -> None:
         for field in (label, *([weight] if weight else [])):
             if field not in rows.fields:
                 raise InputError(f"the jets have no field '{field}'{closest(field, rows.fields)}")
         code = np.abs(ak.to_numpy(rows[label]).astype(np.int64))
+        names = CODES if classes is None else {n: NAMES.get(name, "") for n, name in enumerate(classes)}
         self.rows = rows
         self.flavour: NDArray[np.str_] = np.full(len(code), "", dtype="U3")
-        for number, name in CODES.items():
+        for number, name in names.items():
             self.flavour[code == number] = name
-        self.weights: Floats = (
-            np.ones(len(code)) if weight is None else ak.to_numpy(rows[weight]).astype(np.float64)
-        )
+        self.weights: Floats = np.ones(len(code))
+        if weight is not None:
+            self.weights = ak.to_numpy(rows[weight]).astype(np.float64)
         for name in ("b", "c", "u"):
             if not (self.flavour == name).any():
                 raise InputError(f"no {LONG[name]} among {len(code)} jets by '{label}': check the label")
 
     def __len__(self) -> int:
         return len(self.flavour)
+
+    def take(self, chosen: NDArray[np.bool_]) -> Jets:
+        """The jets where `chosen` (N,) is True."""
+        part = copy(self)
+        part.rows, part.flavour, part.weights = self.rows[chosen], self.flavour[chosen], self.weights[chosen]
+        return part
 
     def survival(self, score: Floats, flavour: str) -> Survival:
         """The efficiency of cuts on `score` (N,) for the jets of one flavour."""
@@ -123,6 +142,12 @@ class FlavourScores:
         )
         ptau = ak.to_numpy(prediction[tau]).astype(np.float64) if tau in prediction.fields else None
         return cls(name, pb, pc, pu, ptau, f_tau, origins, vertex, label or name, tuple(seeds))
+
+    def take(self, chosen: NDArray[np.bool_]) -> FlavourScores:
+        """The scores of the jets where `chosen` (N,) is True."""
+        fields = ("pb", "pc", "pu", "ptau", "origins", "vertex")
+        parts = {name: getattr(self, name) for name in fields if getattr(self, name) is not None}
+        return replace(self, **{name: values[chosen] for name, values in parts.items()})
 
     def discriminant_b(self, f_c: float) -> Floats:
         """D_b at this charm fraction, (N,)."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from femtobarn.evaluate.numbers import percent, shown, shown_metric
 from femtobarn.evaluate.report import Cell, Report
 from femtobarn.evaluate.result import Metric
 
-__all__ = ["flavour_tables", "verdict"]
+__all__ = ["flavour_tables", "rejection_rows", "verdict"]
 
 
 def verdict(metrics: Sequence[Metric], labels: dict[str, str], sample: str, efficiency: float = 0.70) -> str:
@@ -65,15 +65,20 @@ def flavour_tables(report: Report, metrics: Sequence[Metric], labels: Mapping[st
             caption = (
                 f"All taggers at f_c = {next(iter(fractions.values()), math.nan):g}. {_explanation(mine)}"
             )
-        rows: list[list[Any]] = []
-        for name, title in (("light_rejection", "Light-jet rejection"), ("c_rejection", "c-jet rejection")):
-            rows.append([title])
-            these = [m for m in chosen if m.name == name]
-            for point in sorted({float(m.at["b_efficiency"]) for m in these}):
-                row = {m.method: m for m in these if m.at["b_efficiency"] == point}
-                rows.append([percent(point), *(_cell(row.get(method)) for method in labels)])
-        report.table([Cell("b-efficiency"), *columns], rows, caption)
+        report.table([Cell("b-efficiency"), *columns], rejection_rows(chosen, labels), caption)
     _track_table(report, mine, labels)
+
+
+def rejection_rows(metrics: Sequence[Metric], methods: Iterable[str]) -> list[list[Any]]:
+    """Light- and c-rejection, a row per b-efficiency and a cell per method."""
+    rows: list[list[Any]] = []
+    for name, title in (("light_rejection", "Light-jet rejection"), ("c_rejection", "c-jet rejection")):
+        rows.append([title])
+        these = [m for m in metrics if m.name == name and "b_efficiency" in m.at]
+        for point in sorted({float(m.at["b_efficiency"]) for m in these}):
+            row = {m.method: m for m in these if m.at["b_efficiency"] == point}
+            rows.append([percent(point), *(_cell(row.get(method)) for method in methods)])
+    return rows
 
 
 def _track_table(report: Report, metrics: Sequence[Metric], labels: Mapping[str, str]) -> None:

@@ -19,7 +19,7 @@ from femtobarn.evaluate.numbers import duration, rounded
 from femtobarn.evaluate.result import Result
 from femtobarn.evaluate.style import to_svg
 
-__all__ = ["Cell", "Report"]
+__all__ = ["Cell", "Report", "slug"]
 
 
 class Cell(NamedTuple):
@@ -50,7 +50,7 @@ class Report:
 
     def section(self, title: str, *, folded: bool = False) -> None:
         """Begin a section; a folded one shows its contents on a click."""
-        anchor = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-")
+        anchor = slug(title)
         self.sections.append((anchor, title))
         self.blocks.append(
             {"kind": "section", "title": title, "anchor": anchor, "folded": folded, "blocks": []}
@@ -142,6 +142,11 @@ class Report:
             self.blocks[-1]["blocks"] if self.blocks and self.blocks[-1]["kind"] == "section" else self.blocks
         )
         blocks.append(block)
+
+
+def slug(text: str) -> str:
+    """Text as an anchor or a file name: `"Z': against jet pT"` -> `z-against-jet-pt`."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def _cell(entry: Any) -> Cell:

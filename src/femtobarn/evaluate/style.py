@@ -45,6 +45,8 @@ SETTINGS: dict[str, Any] = {
     "xtick.labelsize": 14.5,
     "ytick.labelsize": 14.5,
     "xtick.major.size": 7,
+    "xtick.major.pad": 6,
+    "ytick.major.pad": 5,
     "ytick.major.size": 7,
     "xtick.minor.size": 3.5,
     "ytick.minor.size": 3.5,
@@ -155,15 +157,21 @@ def canvas(
 
 def headline(axes: Axes, caption: Caption) -> None:
     """Write the caption above the axes: source in bold italics, the sample below it."""
+    place: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "bottom"}
+    above = 24 if caption.sample else 6
     axes.annotate(
-        caption.source, (0, 1), (0, 24 if caption.sample else 6), xycoords="axes fraction",
-        textcoords="offset points", fontsize=15, fontweight="bold", fontstyle="italic", va="bottom", annotation_clip=False,
-    )  # fmt: skip
+        caption.source, (0, 1), (0, above), fontsize=15, fontweight="bold", fontstyle="italic", **place
+    )
     if caption.sample:
-        axes.annotate(
-            caption.sample, (0, 1), (0, 6), xycoords="axes fraction", textcoords="offset points",
-            fontsize=13.5, va="bottom", annotation_clip=False,
-        )  # fmt: skip
+        # The style's fonts have no radical for mathtext, but a plain root sign.
+        sample = caption.sample.replace(r"$\sqrt{s}$", "√$s$")
+        axes.annotate(sample, (0, 1), (0, 6), fontsize=13.5, **place)
+
+
+def legend_columns(labels: Sequence[str]) -> int:
+    """How many legend entries fit beside each other in a figure six inches wide."""
+    longest = max((len(label) for label in labels), default=1)
+    return max(1, min(3, len(labels), 36 // (longest + 4)))
 
 
 def to_svg(figure: Figure, name: str) -> str:

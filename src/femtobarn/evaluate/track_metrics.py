@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from femtobarn.errors import InputError
 from femtobarn.evaluate.flavour_scores import ORIGINS, FlavourScores, Jets
-from femtobarn.evaluate.metrics import Estimate, Floats, one_vs_rest_auc, weighted_mean
+from femtobarn.evaluate.metrics import Estimate, Floats, Survival, one_vs_rest_auc, roc, weighted_mean
 from femtobarn.evaluate.result import At, Metric
 from femtobarn.evaluate.vertexing import HEAVY, Vertices, exclusive_vertices, inclusive_vertices
 
-__all__ = ["b_vertices", "origin_labels", "origin_metrics", "vertex_metrics", "vertex_rates"]
+__all__ = ["b_vertices", "origin_curves", "origin_labels", "origin_metrics", "vertex_metrics", "vertex_rates"]
 
 
 def origin_labels(jets: Jets, tagger: FlavourScores) -> tuple[NDArray[np.int64], Floats, Floats]:
@@ -65,6 +65,20 @@ def origin_metrics(jets: Jets, tagger: FlavourScores, sample: str) -> list[Metri
         value = Estimate(each.value[code], each.error[code])
         metrics.append(tagger.metric("origin_auc", {"class": name}, sample, value))
     return metrics
+
+
+def origin_curves(
+    labels: NDArray[np.int64], probabilities: Floats, weights: Floats, classes: Sequence[str]
+) -> dict[str, tuple[Floats, Floats, float]]:
+    """ROC curve of each origin present against the rest: false positive rate, efficiency, area."""
+    curves = {}
+    for code, name in enumerate(classes):
+        mine, rest = labels == code, (labels >= 0) & (labels != code)
+        if mine.any() and rest.any():
+            signal = Survival(probabilities[mine, code], weights[mine], name)
+            false, true, _ = roc(signal, Survival(probabilities[rest, code], weights[rest], f"not {name}"))
+            curves[name] = (false, true, float(np.trapezoid(true, false)))
+    return curves
 
 
 def b_vertices(jets: Jets, tagger: FlavourScores, kind: str) -> tuple[Vertices, NDArray[np.int64]]:

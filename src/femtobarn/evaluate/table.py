@@ -1,0 +1,99 @@
+"""`femtobarn table`: our figures beside the papers', from the folder of results."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.table import Table
+
+from femtobarn.errors import InputError
+from femtobarn.evaluate.numbers import percent, rounded, shown_metric
+from femtobarn.evaluate.result import At, Metric, Result
+
+__all__ = ["measured_scales", "print_table", "table_rows"]
+
+COLUMNS = ("recipe", "sample", "quantity", "method", "ours", "paper", "source")
+PERCENT = ("b_efficiency", "c_efficiency")
+
+
+def measured_scales(folder: str | Path = "results") -> dict[str, list[str]]:
+    """The scales at which each recipe has a result in `folder`; empty when there is no such folder."""
+    scales: dict[str, list[str]] = defaultdict(list)
+    for result in _results(Path(folder)) if Path(folder).is_dir() else []:
+        scales[result.recipe].append(result.scale)
+    return dict(scales)
+
+
+def table_rows(folder: str | Path) -> list[dict[str, str]]:
+    """A row per number that stands beside a published one; all numbers of a result that has none of these.
+
+    Of a tagger's rejections those at the common f_c are taken.
+
+    Raises:
+        InputError: when the folder is not there, or a file in it is not a result.
+    """
+    if not Path(folder).is_dir():
+        raise InputError(f"{folder}: there is no such folder of results: run a recipe first")
+    rows = []
+    for result in _results(Path(folder)):
+        chosen = [metric for metric in result.metrics if metric.at.get("f_c_choice", "common") == "common"]
+        published = [metric for metric in chosen if metric.reference is not None]
+        for metric in published or chosen:
+            rows.append(
+                {
+                    "recipe": f"{result.recipe} ({result.scale})",
+                    "sample": metric.sample,
+                    "quantity": _quantity(metric),
+                    "method": metric.method,
+                    "ours": shown_metric(metric),
+                    "paper": "" if metric.reference is None else rounded(metric.reference),
+                    "source": metric.source or "",
+                }
+            )
+    return rows
+
+
+def print_table(folder: str | Path, form: Literal["terminal", "markdown", "json"] = "terminal") -> None:
+    """Print the table on stdout."""
+    rows = table_rows(folder)
+    if form == "json":
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+    elif form == "markdown":
+        print("| " + " | ".join(COLUMNS) + " |")
+        print("|" + "---|" * len(COLUMNS))
+        for row in rows:
+            print("| " + " | ".join(row[column].replace("|", "\\|") for column in COLUMNS) + " |")
+    else:
+        table = Table(*COLUMNS, box=None)
+        last = ""
+        for row in rows:
+            shown = {**row, "recipe": row["recipe"] if row["recipe"] != last else ""}
+            table.add_row(*(shown[column] for column in COLUMNS))
+            last = row["recipe"]
+        Console().print(table)
+
+
+def _results(folder: Path) -> list[Result]:
+    return [Result.read(path) for path in sorted(folder.glob("*.json"))]
+
+
+def _quantity(metric: Metric) -> str:
+    where = _where({name: value for name, value in metric.at.items() if name not in ("f_c", "f_c_choice")})
+    return metric.name.replace("_", " ") + (f" {where}" if where else "")
+
+
+def _where(at: At) -> str:
+    """`at 70 % b-efficiency, exclusive`."""
+    parts = []
+    for name, value in at.items():
+        if name in PERCENT:
+            parts.append(f"at {percent(float(value))} {name.replace('_', '-')}")
+        elif isinstance(value, str):
+            parts.append(value)
+        else:
+            parts.append(f"{name.replace('_', ' ')} {value:g}")
+    return ", ".join(parts)
