@@ -48,7 +48,7 @@ def perigee(
 ) -> Perigee:
     """Perigee of the helix through `position` (mm) with `momentum` (GeV) there, with respect to `reference`.
 
-    Lengths are in mm, all arguments broadcast. The nearest point is the one within half a turn of the position.
+    Lengths are in mm and all arguments broadcast; the nearest point is that within half a turn.
     """
     dx, dy, dz = (p - r for p, r in zip(position, reference, strict=True))
     px, py, pz = momentum
@@ -69,8 +69,7 @@ def perigee(
 
 
 def propagate(track: Perigee, path: Array, field: float) -> tuple[Array, Array, Array, Array]:
-    """Position (x, y, z), relative to the reference line, and azimuth after a transverse path (mm) from the
-    perigee."""
+    """Position (x, y, z) relative to the reference, and azimuth, a transverse path (mm) after the perigee."""
     kappa = CURVATURE * field * track.q_over_p / np.sin(track.theta)
     half = kappa * path / 2
     chord = path * np.sinc(half / np.pi)

@@ -31,7 +31,7 @@ def has_bottom(pdg_id: Integers) -> Mask:
     """Hadrons with open bottom (not the Upsilon family)."""
     first, second, third = _quarks(pdg_id)
     hidden = (first == 0) & (second == 5) & (third == 5)
-    return is_hadron(pdg_id) & ((first == 5) | (second == 5) | (third == 5)) & ~hidden
+    return np.asarray(is_hadron(pdg_id) & ((first == 5) | (second == 5) | (third == 5)) & ~hidden)
 
 
 def has_charm(pdg_id: Integers) -> Mask:
@@ -39,7 +39,7 @@ def has_charm(pdg_id: Integers) -> Mask:
     first, second, third = _quarks(pdg_id)
     hidden = (first == 0) & (second == 4) & (third == 4)
     open_charm = ((first == 4) | (second == 4) | (third == 4)) & ~hidden
-    return is_hadron(pdg_id) & open_charm & ~((first == 5) | (second == 5) | (third == 5))
+    return np.asarray(is_hadron(pdg_id) & open_charm & ~((first == 5) | (second == 5) | (third == 5)))
 
 
 def is_strange_decaying(pdg_id: Integers) -> Mask:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import awkward as ak
 import numpy as np
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 
 from femtobarn.physics.clustering import anti_kt
 from femtobarn.physics.kinematics import cartesian, pt_eta_phi, wrap
+from femtobarn.simulation.table import Table
 
 __all__ = ["CalorimeterSettings", "JetTable", "Visible", "jets_of"]
 
@@ -46,7 +47,8 @@ class CalorimeterSettings(BaseModel):
     jet_eta_max: float = 2.5
 
 
-class Visible(NamedTuple):
+@dataclass(frozen=True)
+class Visible(Table):
     """Particles that reach the calorimeter, ordered by event."""
 
     event: NDArray[np.int64]
@@ -58,7 +60,8 @@ class Visible(NamedTuple):
     energy: Array
 
 
-class JetTable(NamedTuple):
+@dataclass(frozen=True)
+class JetTable(Table):
     """Flat jets, by event and falling pT; `truth_pt` is that of the same particles before the response."""
 
     event: NDArray[np.int64]
@@ -92,7 +95,7 @@ def jets_of(
     pt, eta, _ = pt_eta_phi(particles.px, particles.py, particles.pz)
     keep = (np.abs(eta) < settings.eta_max) & (pt > settings.particle_pt_min)
     keep &= ~particles.charged | (pt > settings.charged_pt_min)
-    particles = Visible(*(column[keep] for column in particles))
+    particles = particles.take(keep)
     counts = np.bincount(particles.event, minlength=events)
     noise = settings.pileup_noise_per_sqrt_mu * np.sqrt(mu)
     smeared = _smear(particles, settings, rng)
@@ -112,4 +115,4 @@ def jets_of(
     inside = (pt > settings.jet_pt_min) & (np.abs(eta) < settings.jet_eta_max)
     order = np.lexsort((-pt, jets.event))
     order = order[inside[order]]
-    return JetTable(*(column[order] for column in table))
+    return table.take(order)

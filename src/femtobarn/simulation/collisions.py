@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,15 +19,16 @@ from femtobarn.physics.truth import (
     weakly_decaying,
 )
 from femtobarn.simulation.pythia import Record
+from femtobarn.simulation.table import Table
 
-__all__ = ["Collisions", "collisions_of", "joined"]
+__all__ = ["Collisions", "collisions_of"]
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Collisions:
-    """Columns of equal length, ordered by event; GeV, and mm from the collision."""
+class Collisions(Table):
+    """Ordered by event; GeV, and mm from the collision."""
 
     event: NDArray[np.int64]
     pdg_id: NDArray[np.int32]
@@ -49,22 +49,6 @@ class Collisions:
     kind: NDArray[np.int8]
     """5, 4, 15 for weakly decaying b-hadrons, c-hadrons and taus, else 0."""
     final: NDArray[np.bool_]
-
-    def __len__(self) -> int:
-        return len(self.event)
-
-    def take(self, index: NDArray[Any]) -> Collisions:
-        """The rows of an index or mask."""
-        return Collisions(**{field.name: getattr(self, field.name)[index] for field in fields(self)})
-
-
-def joined(*tables: Collisions) -> Collisions:
-    """All rows, ordered by event, the order within an event being that of the tables."""
-    columns = {
-        field.name: np.concatenate([getattr(t, field.name) for t in tables]) for field in fields(Collisions)
-    }
-    order = np.argsort(columns["event"], kind="stable")
-    return Collisions(**{name: column[order] for name, column in columns.items()})
 
 
 def collisions_of(record: Record) -> Collisions:

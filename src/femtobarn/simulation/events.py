@@ -14,21 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from femtobarn.data.splits import SPLITS, fold_of
-from femtobarn.physics.helix import perigee
-from femtobarn.physics.kinematics import pt_eta_phi
-from femtobarn.physics.tracks import associate, cone
-from femtobarn.physics.truth import HADRON, origin_labels
-from femtobarn.simulation.calorimeter import JetTable, Visible, jets_of
-from femtobarn.simulation.collisions import Collisions, collisions_of, joined
+from femtobarn.physics.truth import HADRON
+from femtobarn.simulation.calorimeter import Visible, jets_of
+from femtobarn.simulation.candidates import candidates_near, particles_of
+from femtobarn.simulation.collisions import Collisions, collisions_of
 from femtobarn.simulation.labels import jet_labels
-from femtobarn.simulation.material import conversions, interactions
-from femtobarn.simulation.particles import Particles, concatenate
+from femtobarn.simulation.particles import Particles
 from femtobarn.simulation.pileup import draw_collisions, draw_tracks
 from femtobarn.simulation.processes import PROCESSES
 from femtobarn.simulation.pythia import generate
 from femtobarn.simulation.rows import assemble
 from femtobarn.simulation.settings import SimulationSettings
-from femtobarn.simulation.tracker import Candidates, add_fakes, reconstruct
+from femtobarn.simulation.tracker import add_fakes, reconstruct
 
 __all__ = ["BLOCK", "Block", "simulate_block"]
 
@@ -101,14 +98,14 @@ def simulate_block(task: Block) -> tuple[ak.Array, dict[str, float]]:
                 draw_collisions(event, pool, overlay_rng)
                 for event, pool in _by_split(task, fold, number_laid)
             ]
-            hard = joined(hard, *laid)
+            hard = hard.joined(*laid).ordered("event")
     with watch.stage("clustering"):
         jets = jets_of(_visible(hard), events, task.pileup, settings.calorimeter, calo_rng)
     with watch.stage("pileup"):
         mu_actual = pileup_rng.poisson(task.pileup, events)
         pileup = _pileup(task, fold, mu_actual, vertex, pileup_rng)
     with watch.stage("tracker"):
-        candidates = _candidates(_particles(hard, vertex), pileup, jets, events, settings, material_rng)
+        candidates = candidates_near(particles_of(hard, vertex), pileup, jets, events, settings, material_rng)
         candidates = add_fakes(candidates, len(jets.pt), settings.tracker, material_rng)
         response = reconstruct(candidates, len(jets.pt), settings.tracker, tracker_rng)
     with watch.stage("rows"):
@@ -133,21 +130,6 @@ def _visible(hard: Collisions) -> Visible:
     prompt = (kind == 11) & (hard.word & HADRON == 0)
     kept = hard.take(hard.final & ~np.isin(kind, (12, 13, 14, 16)) & ~prompt)
     return Visible(kept.event, kept.pdg_id, kept.charge != 0, kept.px, kept.py, kept.pz, kept.energy)
-
-
-def _particles(hard: Collisions, vertex: Array) -> Particles:
-    """Final charged particles and photons that matter to the tracker, in the detector frame."""
-    pt = np.hypot(hard.px, hard.py)
-    keep = ((hard.charge != 0) & (pt > 0.4)) | ((hard.pdg_id == 22) & (pt > 0.8))
-    keep &= hard.final & (np.abs(hard.pz) < np.sinh(2.7) * pt) & (np.hypot(hard.x, hard.y) < 300.0)
-    kept = hard.take(keep)
-    return Particles(
-        **{name: getattr(kept, name) for name in ("event", "pdg_id", "charge", "px", "py", "pz")},
-        x=kept.x + vertex[kept.event, 0],
-        y=kept.y + vertex[kept.event, 1],
-        z=kept.z + vertex[kept.event, 2],
-        origin=origin_labels(kept.word),
-    )
 
 
 def _by_split(
@@ -175,68 +157,3 @@ def _pileup(
         near = np.abs(position[:, 2] - vertex[event, 2]) < task.settings.pileup.window
         tables.append(draw_tracks(event[near], position[near], pool, rng))
     return tables
-
-
-def _candidates(
-    hard: Particles,
-    pileup: list[Particles],
-    jets: JetTable,
-    events: int,
-    settings: SimulationSettings,
-    rng: np.random.Generator,
-) -> Candidates:
-    """Charged particles near jets, products of the material included, at their true perigee."""
-    particles = _near_jets(concatenate(hard, *pileup), jets, events, 0.6)
-    photon = particles.charge == 0
-    material = settings.tracker.material
-    charged = particles.take(~photon)
-    products, end = interactions(charged, material, rng)
-    pairs = conversions(particles.take(photon), material, rng)
-    end = np.concatenate([end, np.full(len(products) + len(pairs), np.inf)])
-    charged = Particles(
-        *(
-            np.concatenate([getattr(table, name) for table in (charged, products, pairs)])
-            for name in Particles.__dataclass_fields__
-        )
-    )
-    pt, _, _ = pt_eta_phi(charged.px, charged.py, charged.pz)
-    keep = np.flatnonzero((pt > 0.4) & (np.hypot(charged.x, charged.y) < 300.0))
-    keep = keep[np.argsort(charged.event[keep], kind="stable")]
-    charged, end = charged.take(keep), end[keep]
-    track = perigee(
-        (charged.x, charged.y, charged.z),
-        (charged.px, charged.py, charged.pz),
-        charged.charge,
-        settings.tracker.field,
-    )
-    eta = -np.log(np.tan(track.theta / 2))
-    jet = associate(
-        np.bincount(charged.event, minlength=events),
-        eta,
-        track.phi,
-        np.bincount(jets.event, minlength=events),
-        jets.eta,
-        jets.phi,
-        cone(jets.pt, settings.selection.cone),
-    )
-    position = np.column_stack([charged.x, charged.y, charged.z])
-    everything = Candidates(
-        track, np.hypot(charged.x, charged.y), end, charged.pdg_id, charged.origin, position, jet
-    )
-    inside = np.flatnonzero(jet >= 0)
-    return everything.take(inside[np.argsort(jet[inside], kind="stable")])
-
-
-def _near_jets(particles: Particles, jets: JetTable, events: int, radius: float) -> Particles:
-    """Particles whose direction is within `radius` of a jet of their event."""
-    _, eta, phi = pt_eta_phi(particles.px, particles.py, particles.pz)
-    nearest = associate(
-        np.bincount(particles.event, minlength=events),
-        eta,
-        phi,
-        np.bincount(jets.event, minlength=events),
-        jets.eta,
-        jets.phi,
-        np.full(len(jets.pt), radius),
-    )
-    return particles.take(nearest >= 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from femtobarn.physics.groups import pairs
 from femtobarn.physics.helix import Perigee, azimuth_at_radius
 from femtobarn.physics.kinematics import wrap
+from femtobarn.simulation.table import Table
 
 __all__ = ["HitPattern", "HitSettings", "hit_pattern"]
 
@@ -48,7 +49,8 @@ class HitSettings(BaseModel):
     """Chance per pixel layer inside its production radius that a track picks up another's hit."""
 
 
-class HitPattern(NamedTuple):
+@dataclass(frozen=True)
+class HitPattern(Table):
     """Counts per track, in the names of the ATLAS files, and whether a rival took the track's hits."""
 
     innermost: Counts

@@ -36,7 +36,7 @@ def _layer_hit(
 ) -> NDArray[np.int64]:
     """Index of the layer where each particle interacts first, or the number of layers when it does not.
 
-    `thickness` (layers, particles) is the probability at each layer; those inside the production radius do not count.
+    `thickness` (layers, particles) is the probability at each layer; those inside `birth` do not count.
     """
     radii = np.asarray(settings.radii)
     depth = np.cumsum(thickness * (radii[:, None] > birth), axis=0)

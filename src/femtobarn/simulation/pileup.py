@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from dataclasses import fields, replace
+from dataclasses import fields
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +25,7 @@ __all__ = ["POOL_BLOCK", "draw_collisions", "draw_tracks", "pool_block", "pool_f
 POOL_BLOCK = 500
 """Collisions per block: part of what a pool's seed means, so it never changes."""
 _STREAMS = ("train", "valid", "test")
+_FLOATS = ("charge", "px", "py", "pz", "energy", "x", "y", "z", "decay_x", "decay_y", "decay_z")
 
 
 def pool_folder(settings: SimulationSettings) -> Path:
@@ -99,21 +100,15 @@ def _draw(
     angle = rng.uniform(0, 2 * np.pi, len(collisions))[which]
     mirror = rng.choice([-1.0, 1.0], len(collisions))[which]
     cosine, sine = np.cos(angle), np.sin(angle)
-    turned = {"event": collisions[which], "charge": table.charge.astype(np.float64)}
-    turned["energy"] = table.energy.astype(np.float64)
+    columns = {name: getattr(table, name).astype(np.float64) for name in _FLOATS}
     for x, y, z in (("px", "py", "pz"), ("x", "y", "z"), ("decay_x", "decay_y", "decay_z")):
-        across, up = getattr(table, x).astype(np.float64), getattr(table, y).astype(np.float64)
-        turned |= {
-            x: cosine * across - sine * up,
-            y: sine * across + cosine * up,
-            z: mirror * getattr(table, z),
-        }
-    return replace(table, **turned), which
+        across, up = columns[x], columns[y]
+        columns |= {x: cosine * across - sine * up, y: sine * across + cosine * up, z: mirror * columns[z]}
+    return table.with_columns(event=collisions[which], **columns), which
 
 
 def draw_collisions(events: NDArray[np.int64], path: Path, rng: np.random.Generator) -> Collisions:
-    """One collision of the pool at `path` for every entry of `events`, the event it is laid over; in that
-    order."""
+    """One collision of the pool at `path` for every entry of `events`: the event it is laid over."""
     return _draw(events, path, "all", rng)[0]
 
 

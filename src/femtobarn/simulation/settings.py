@@ -22,8 +22,7 @@ class BeamSettings(BaseModel):
 
 
 class PileupSettings(BaseModel):
-    """The pool of minimum-bias collisions pile-up is drawn from, one per split so that tests share none with
-    training."""
+    """Pools of minimum-bias collisions for pile-up: one per split, so that tests share none with training."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -68,8 +67,7 @@ class SimulationSettings(BaseModel):
     pythia: tuple[str, ...] = ()
     """Further Pythia settings such as "PartonLevel:FSR = off"; they win over femtobarn's own."""
     overlay: float = 2.2
-    """Mean number of minimum-bias events that stand for the multi-parton interactions of an overlaid
-    event."""
+    """Mean number of minimum-bias events that stand for an overlaid event's multi-parton interactions."""
     beam: BeamSettings = Field(default_factory=BeamSettings)
     pileup: PileupSettings = Field(default_factory=PileupSettings)
     calorimeter: CalorimeterSettings = Field(default_factory=CalorimeterSettings)

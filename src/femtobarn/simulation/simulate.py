@@ -36,8 +36,7 @@ Result = TypeVar("Result")
 
 
 class Summary(BaseModel):
-    """What a simulation made; `seconds` are CPU seconds of the workers by stage, of the blocks made in this
-    run."""
+    """What a simulation made; `seconds` are CPU seconds by stage of the blocks made in this run."""
 
     events: int
     jets: int
@@ -221,10 +220,11 @@ def _make_pools(settings: SimulationSettings, folder: Path, executor: Executor |
         )
         spent += sum(time for _, time in results)
         with atomic(path) as temporary, temporary.open("wb") as file:
-            np.savez(
-                file,
-                **{name: np.concatenate([columns[name] for columns, _ in results]) for name in results[0][0]},
-            )
+            names = list(results[0][0])
+            joined: dict[str, Any] = {
+                n: np.concatenate([columns[n] for columns, _ in results]) for n in names
+            }
+            np.savez(file, **joined)
     return spent
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +13,7 @@ from femtobarn.physics.kinematics import wrap
 from femtobarn.physics.truth import FAKE
 from femtobarn.simulation.hits import HitPattern, HitSettings, hit_pattern
 from femtobarn.simulation.material import MaterialSettings
+from femtobarn.simulation.table import Table
 
 __all__ = ["Candidates", "Response", "TrackerSettings", "add_fakes", "reconstruct"]
 
@@ -40,8 +40,7 @@ class TrackerSettings(BaseModel):
     d0_phi_correlation: float = -0.75
     z0_theta_correlation: float = -0.65
     no_innermost_hit: float = 1.6
-    """Factor on the impact-parameter resolutions without a hit in the innermost layer, squared without the
-    next."""
+    """Factor on the impact-parameter resolutions without innermost hit, once more without the next."""
     merged_innermost_hit: float = 1.4
     uncertainty_spread: float = 0.06
     tail_fraction: float = 0.020
@@ -57,8 +56,7 @@ class TrackerSettings(BaseModel):
     efficiency_radius: float = 85.0
     """mm; a track born at this radius is found half as often as one from the beam line."""
     fake_rate: float = 0.008
-    """Fakes per candidate track of the jet, before selection, alone in the jet; grows with the number of
-    neighbours."""
+    """Fakes per candidate track of the jet, before selection; the density term is per track in the jet."""
     fake_rate_density: float = 0.0004
     electron_identification: float = 0.70
     muon_identification: float = 0.92
@@ -71,37 +69,37 @@ class TrackerSettings(BaseModel):
 
 
 @dataclass(frozen=True)
-class Candidates:
-    """Charged particles near jets, ordered by jet, at their true perigee with respect to the beam line."""
+class Candidates(Table):
+    """Charged particles near jets, ordered by jet, with their true perigee with respect to the beam line."""
 
-    perigee: Perigee
+    jet: NDArray[np.int64]
+    pdg_id: NDArray[np.int32]
+    origin: NDArray[np.int8]
+    d0: Array
+    z0: Array
+    phi: Array
+    theta: Array
+    q_over_p: Array
+    position: Array
+    """(n, 3) production point, mm."""
     birth: Array
     """Production radius, mm."""
     end: Array
     """Radius where a hadronic interaction ends the track, mm."""
-    pdg_id: NDArray[np.int32]
-    origin: NDArray[np.int8]
-    position: Array
-    """(n, 3) production point, mm."""
-    jet: NDArray[np.int64]
 
-    def __len__(self) -> int:
-        return len(self.jet)
-
-    def take(self, index: NDArray[np.int64]) -> Candidates:
-        """The rows of an index."""
-        return Candidates(
-            Perigee(*(column[index] for column in self.perigee)),
-            *(getattr(self, name)[index] for name in ("birth", "end", "pdg_id", "origin", "position", "jet")),
-        )
+    @property
+    def perigee(self) -> Perigee:
+        """The five track parameters."""
+        return Perigee(self.d0, self.z0, self.phi, self.theta, self.q_over_p)
 
     @property
     def pt(self) -> Array:
         """Transverse momentum, GeV."""
-        return np.asarray(np.sin(self.perigee.theta) / np.abs(self.perigee.q_over_p))
+        return np.asarray(np.sin(self.theta) / np.abs(self.q_over_p))
 
 
-class Response(NamedTuple):
+@dataclass(frozen=True)
+class Response:
     """Reconstructed tracks: measured perigee, its uncertainties, hits; `index` points into the candidates."""
 
     index: NDArray[np.int64]
@@ -127,32 +125,20 @@ def add_fakes(
     scatter = np.exp(rng.normal(1.6, 0.8, len(source)))
     sigma = _resolution(seed.perigee, settings)
     errors = rng.standard_normal((5, len(source))) * scatter
-    theta = np.clip(seed.perigee.theta + errors[3] * sigma.theta, 0.12, np.pi - 0.12)
-    fake = Candidates(
-        Perigee(
-            seed.perigee.d0 + errors[0] * sigma.d0,
-            seed.perigee.z0 + errors[1] * sigma.z0 / np.sin(theta),
-            wrap(seed.perigee.phi + errors[2] * sigma.phi),
-            theta,
-            seed.perigee.q_over_p
-            * rng.choice([-1.0, 1.0], len(source))
-            * np.exp(rng.normal(0.0, 0.5, len(source))),
-        ),
-        np.where(rng.random(len(source)) < 0.3, 40.0, 0.0),
-        np.full(len(source), np.inf),
-        np.full(len(source), 211, dtype=np.int32),
-        np.full(len(source), FAKE, dtype=np.int8),
-        seed.position,
-        seed.jet,
+    theta = np.clip(seed.theta + errors[3] * sigma.theta, 0.12, np.pi - 0.12)
+    charge = rng.choice([-1.0, 1.0], len(source))
+    fake = seed.with_columns(
+        d0=seed.d0 + errors[0] * sigma.d0,
+        z0=seed.z0 + errors[1] * sigma.z0 / np.sin(theta),
+        phi=wrap(seed.phi + errors[2] * sigma.phi),
+        theta=theta,
+        q_over_p=seed.q_over_p * charge * np.exp(rng.normal(0.0, 0.5, len(source))),
+        birth=np.where(rng.random(len(source)) < 0.3, 40.0, 0.0),
+        end=np.full(len(source), np.inf),
+        pdg_id=np.full(len(source), 211, dtype=np.int32),
+        origin=np.full(len(source), FAKE, dtype=np.int8),
     )
-    order = np.argsort(np.concatenate([candidates.jet, fake.jet]), kind="stable")
-    names = ("birth", "end", "pdg_id", "origin", "position", "jet")
-    return Candidates(
-        Perigee(
-            *(np.concatenate(pair)[order] for pair in zip(candidates.perigee, fake.perigee, strict=True))
-        ),
-        *(np.concatenate([getattr(candidates, name), getattr(fake, name)])[order] for name in names),
-    )
+    return candidates.joined(fake).ordered("jet")
 
 
 def _resolution(track: Perigee, settings: TrackerSettings, impact: Array | float = 1.0) -> Perigee:
@@ -178,7 +164,7 @@ def _found(c: Candidates, settings: TrackerSettings, rng: np.random.Generator) -
         [settings.efficiency_electron, settings.efficiency_muon],
         settings.efficiency,
     )
-    forward = (np.abs(np.log(np.tan(c.perigee.theta / 2))) / 2.5) ** 2
+    forward = (np.abs(np.log(np.tan(c.theta / 2))) / 2.5) ** 2
     base = base * (1 - settings.efficiency_forward_loss * forward * (kind != 13))
     turn_on = 1 - 0.25 * np.exp(-(c.pt - 0.4) / 0.3)
     radius = 1 / (1 + (c.birth / settings.efficiency_radius) ** 3)
@@ -194,7 +180,7 @@ def reconstruct(
     counts = np.bincount(c.jet, minlength=jets)
     hits = hit_pattern(c.perigee, c.pt, c.birth, c.end, counts, settings.field, settings.hits, rng)
     survives = np.flatnonzero(~hits.lost & (hits.pixel + hits.strip >= 7))
-    index, c, hits = index[survives], c.take(survives), HitPattern(*(column[survives] for column in hits))
+    index, c, hits = index[survives], c.take(survives), hits.take(survives)
 
     impact = np.where(hits.innermost > 0, 1.0, settings.no_innermost_hit)
     impact = impact * np.where(
@@ -219,14 +205,14 @@ def reconstruct(
     g = rng.standard_normal((5, len(c))) * scale
     g[2] = _correlate(g[0], g[2], settings.d0_phi_correlation)
     g[3] = _correlate(g[1], g[3], settings.z0_theta_correlation)
-    theta = np.clip(c.perigee.theta + g[3] * sigma.theta, 0.05, np.pi - 0.05)
+    theta = np.clip(c.theta + g[3] * sigma.theta, 0.05, np.pi - 0.05)
     # Electrons radiate: their momentum comes out low by a fraction with a long tail.
     kept = 1 - 0.9 * rng.beta(0.3, 2.0, len(c)) * (kind == 11)
-    q_over_p = c.perigee.q_over_p / kept + g[4] * sigma.q_over_p
+    q_over_p = c.q_over_p / kept + g[4] * sigma.q_over_p
     measured = Perigee(
-        c.perigee.d0 + g[0] * sigma.d0,
-        c.perigee.z0 + g[1] * sigma.z0 / np.sin(c.perigee.theta),
-        wrap(c.perigee.phi + g[2] * sigma.phi),
+        c.d0 + g[0] * sigma.d0,
+        c.z0 + g[1] * sigma.z0 / np.sin(c.theta),
+        wrap(c.phi + g[2] * sigma.phi),
         theta,
         np.where(np.abs(q_over_p) < 1e-5, np.copysign(1e-5, q_over_p), q_over_p),
     )
