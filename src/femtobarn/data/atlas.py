@@ -80,7 +80,8 @@ class AtlasReader:
             declared = units or _text(file.attrs.get("units", ""))
             if not declared:
                 raise InputError(
-                    f"{path} does not say the unit of its energies; give units='MeV' (what ATLAS writes) or 'GeV'"
+                    f"{path} does not say the unit of its energies; "
+                    "give units='MeV' (what ATLAS writes) or 'GeV'"
                 )
             self._length = len(jets)
             collections = {

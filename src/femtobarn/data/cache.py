@@ -1,15 +1,14 @@
-"""`PackedCache`: exactly the inputs a training needs, packed on disk once, keyed by content, read in bounded memory.
+"""`PackedCache`: exactly the inputs a training needs, packed on disk once, keyed by content.
 
-A folder of flat binary columns (event features, weights, labels; offsets and columns of each collection) beside a
-`meta.json`. Plain arrays read back faster than Arrow IPC and need no more code. Columns are read into buffers with
-`preadv`, never memory-mapped, so that resident memory does not grow with the sample.
+A folder of flat binary columns (event features, weights, labels; offsets and columns of each collection)
+beside a `meta.json`. Plain arrays read back faster than Arrow IPC and need no more code. Columns are read
+into buffers with `preadv`, never memory-mapped, so that resident memory does not grow with the sample.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -41,8 +40,8 @@ class PackedCache:
     Attributes:
         folder: where it is.
         inputs: what it holds.
-        classes: names of the classes of each task, in the order of the indices; a collection's task "origin" is called
-            "tracks.origin".
+        classes: names of the classes of each task, in the order of the indices; a collection's task "origin"
+            is called "tracks.origin".
         scaling: weighted mean and width of every feature, transformed and clipped.
         dropped: rows left out because no event label knew their class.
     """
@@ -70,8 +69,8 @@ class PackedCache:
     ) -> PackedCache:
         """The cache of a sample and its inputs below `folder`: found there, or built, streaming.
 
-        Rows whose event label stands in none of the label's classes are left out. Values are kept raw: transform,
-        clip and standardisation happen in the network.
+        Rows whose event label stands in none of the label's classes are left out. Values are kept raw:
+        transform, clip and standardisation happen in the network.
 
         Args:
             sample: rows to pack; `sample.weights` multiply the weight field.
@@ -80,8 +79,8 @@ class PackedCache:
             progress: called with (rows done, rows in all).
 
         Raises:
-            InputError: naming file, field and row: NaN or infinity in a feature, a label outside the classes, a field
-                that is not there; an empty sample; a full disk.
+            InputError: naming file, field and row: NaN or infinity in a feature, a label outside the classes,
+                a field that is not there; an empty sample; a full disk.
         """
         target = Path(folder) / _key(sample, inputs)
         if not (target / "meta.json").is_file():
@@ -95,6 +94,10 @@ class PackedCache:
     def batch(self, start: int, stop: int) -> Batch:
         """Rows `start:stop`, in order."""
         return self.read([(start, min(stop, len(self)))]).batch()
+
+    def close(self) -> None:
+        """Close its files; reading opens them again."""
+        self._table.close()
 
     def read(self, ranges: Sequence[tuple[int, int]], pool: dict[str, NDArray[Any]] | None = None) -> Columns:
         """Ranges of rows, one after the other, as columns in memory.
@@ -151,7 +154,7 @@ class _Builder:
     def run(self, progress: Progress | None) -> None:
         total = len(self.sample)
         with ExitStack() as stack:
-            self._open = lambda name: stack.enter_context((self.folder / name).open("ab", buffering=0))
+            self._stack = stack
             for name in self.inputs.collections:
                 self._append(f"{name}.offsets.bin", np.zeros(1, dtype=np.int64))
             for number, batch in enumerate(
@@ -206,7 +209,7 @@ class _Builder:
 
     def _append(self, name: str, values: NDArray[Any]) -> None:
         if name not in self._files:
-            self._files[name] = self._open(name)
-        view = memoryview(np.ascontiguousarray(values)).cast("B") if values.size else memoryview(b"")
-        while view:
-            view = view[os.write(self._files[name].fileno(), view) :]
+            self._files[name] = self._stack.enter_context((self.folder / name).open("ab", buffering=0))
+        view = memoryview(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
+        while view:  # a full disk shortens a write before it refuses one
+            view = view[self._files[name].write(view) :]

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,11 @@ class Table:
             names += [f"{collection}.offsets.bin", *(f"{collection}.{name}.bin" for name in columns)]
         return {name: (self._folder / name).open("rb", buffering=0) for name in names}
 
+    def close(self) -> None:
+        """Close the files; reading opens them again."""
+        for file in self.__dict__.pop("_files", {}).values():
+            file.close()
+
     def read(self, ranges: Sequence[tuple[int, int]], pool: dict[str, Array] | None = None) -> Columns:
         """Ranges of rows, one after the other; `pool` keeps the buffers for the next call."""
         pool = {} if pool is None else pool
@@ -196,7 +202,7 @@ class Table:
             widened = [(start, stop + 1) for start, stop in ranges]
             stored = self._column(f"{name}.offsets.bin", ("<i8", ()), widened, pool)
             edges = np.cumsum([0, *(stop - start for start, stop in widened)])
-            parts = [stored[low:high] for low, high in zip(edges, edges[1:], strict=False)]
+            parts = [stored[low:high] for low, high in pairwise(edges)]
             lengths = np.concatenate([np.diff(part) for part in parts])
             spans = [(int(part[0]), int(part[-1])) for part in parts]
             offsets = np.concatenate([[0], np.cumsum(lengths)])

@@ -32,7 +32,7 @@ def convert(
 ) -> Path:
     """Write files of any known format as one file of another; its suffix says which.
 
-    Class names and provenance go along. Memory is bounded by the size of a block, whatever the size of the files.
+    Class names and provenance go along. Memory is bounded by a block, whatever the size of the files.
 
     Args:
         sources: a file, a pattern, a folder, or a list of these.
@@ -41,8 +41,8 @@ def convert(
         collection: one row per member of this collection instead of per event.
         units: unit of energies of ATLAS-layout files that do not say.
         fields: what to keep, "pt", "tracks.d0", "tracks"; None: everything.
-        layout: of HDF5, "atlas" (jets with tracks, at most 40 a jet) or "nested" (anything); None: "atlas" for rows
-            with tracks, else "nested".
+        layout: of HDF5, "atlas" (jets with tracks, at most 40 a jet) or "nested" (anything); None: "atlas"
+            for rows with tracks, else "nested".
         progress: called with (rows done, rows in all).
 
     Raises:
@@ -72,8 +72,8 @@ def append_columns(
 
     Args:
         sample: the rows.
-        function: from rows to as many records; a collection among their fields (`tracks`) adds its fields to the
-            collection of that name.
+        function: from rows to as many records; a collection among their fields (`tracks`) adds its fields to
+            the collection of that name.
         destination: `.h5`, `.parquet` or `.root`.
         progress: called with (rows done, rows in all).
 

@@ -23,8 +23,9 @@ _SCAN = 100_000  # events whose lengths are read at a time
 class CollectionReader:
     """The members of one collection of another reader's rows.
 
-    Its scalars are the collection's fields, then the event's scalars whose names are free. Lists of numbers that only
-    share a prefix (`jet_pt`, `jet_eta` as `std::vector`) make a collection (`jet`) too; their lengths must agree.
+    Its scalars are the collection's fields, then the event's scalars whose names are free. Lists of numbers
+    that only share a prefix (`jet_pt`, `jet_eta` as `std::vector`) make a collection (`jet`) too; their
+    lengths must agree.
 
     Raises:
         InputError: when there is no such collection.

@@ -79,7 +79,7 @@ def _open(path: Path, tree: str | None, units: str | None) -> Reader:
             nested = is_nested(file)
             if not nested and not is_atlas(file):
                 raise InputError(
-                    f"{path}: an HDF5 file in a layout that is not known: it has no structured dataset 'jets'; "
+                    f"{path}: an HDF5 file in a layout that is not known, without structured 'jets'; "
                     "`femtobarn inspect` lists what it has"
                 )
         return NestedReader(path) if nested else AtlasReader(path, units)
@@ -95,7 +95,7 @@ def _open(path: Path, tree: str | None, units: str | None) -> Reader:
 
 
 def best_layout(schema: Schema) -> str:
-    """Layout of HDF5 that suits a schema: "atlas" for rows with tracks and nothing but numbers, else "nested"."""
+    """Layout of HDF5 for a schema: "atlas" for rows with tracks and nothing but numbers, else "nested"."""
     records = all("" not in fields for fields in schema.collections.values())
     return "atlas" if "tracks" in schema.collections and records and not schema.other else "nested"
 

@@ -14,7 +14,7 @@ from femtobarn.data.atlas import is_atlas, open_hdf5
 from femtobarn.data.formats import HDF5, find_files, open_reader
 from femtobarn.data.nested import is_nested
 from femtobarn.data.reader import Reader
-from femtobarn.data.root import trees
+from femtobarn.data.root import RootReader
 from femtobarn.data.tables import arrays_of
 from femtobarn.errors import InputError
 
@@ -85,9 +85,9 @@ class Contents(BaseModel):
 
 
 def inspect(path: str | Path, *, tree: str | None = None) -> Contents:
-    """What is in a file: collections, fields, types, counts, provenance. Reads at most the first thousand rows.
+    """What is in a file: collections, fields, types, counts, provenance; reads the first thousand rows.
 
-    Any ROOT, HDF5, Parquet, NPZ, NPY or CSV file; of HDF5 and NumPy files that hold no rows it lists the datasets.
+    Any ROOT, HDF5, Parquet, NPZ, NPY or CSV file; of one that holds no rows it lists the datasets.
 
     Raises:
         InputError: when the file is not there, not readable or of another kind.
@@ -97,8 +97,6 @@ def inspect(path: str | Path, *, tree: str | None = None) -> Contents:
         raise InputError(f"{path}: {len(files)} files; inspect one")
     file = files[0]
     contents = Contents(path=str(file), size=file.stat().st_size)
-    if file.suffix == ".root":
-        contents.trees = trees(file)
     datasets = _datasets(file)
     if datasets is not None:
         contents.datasets = datasets
@@ -110,7 +108,9 @@ def inspect(path: str | Path, *, tree: str | None = None) -> Contents:
 
 def _described(contents: Contents, reader: Reader) -> Contents:
     schema = reader.schema
-    contents.rows, contents.tree = len(reader), getattr(reader, "tree", None)
+    contents.rows = len(reader)
+    if isinstance(reader, RootReader):
+        contents.trees, contents.tree = reader.trees, reader.tree
     contents.scalars = {name: str(dtype) for name, dtype in schema.scalars.items()}
     contents.other, contents.classes, contents.attributes = schema.other, schema.classes, reader.attributes
     first = {

@@ -20,9 +20,10 @@ __all__ = ["Loader"]
 class Loader:
     """Batches of a packed cache.
 
-    Shuffled: the cache is cut into blocks of consecutive rows, the blocks are permuted, every `buffer` rows of them
-    are read into memory and permuted, and batches are cut from that stream; what is left at the end of an epoch and
-    does not fill a batch is not seen in that epoch. Not shuffled: rows in order, a last batch that may be smaller.
+    Shuffled: the cache is cut into blocks of consecutive rows, the blocks are permuted, every `buffer` rows
+    of them are read into memory and permuted, and batches are cut from that stream; what is left at the end
+    of an epoch and does not fill a batch is not seen in that epoch. Not shuffled: rows in order, a last
+    batch that may be smaller.
 
     Args:
         cache: where the rows are.
@@ -32,8 +33,8 @@ class Loader:
         block: rows read in one go.
         buffer: rows in memory at a time (twice that: the next buffer is read ahead).
         rank: of this process.
-        world: number of processes. Shuffled, each takes every `world`-th block of the permutation and all take the
-            same number of steps; not shuffled, each takes a contiguous share.
+        world: number of processes. Shuffled, each takes every `world`-th block of the permutation and all
+            take the same number of steps; not shuffled, each takes a contiguous share.
     """
 
     def __init__(

@@ -16,9 +16,9 @@ __all__ = ["mix", "resample", "reweight"]
 def mix(
     samples: Mapping[str, Sample], fractions: Mapping[str, float], seed: int = 0, name: str | None = None
 ) -> Sample:
-    """Mix samples so that each makes up a fraction of the rows; no row twice, the scarcest sample sets the size.
+    """Mix samples by fraction of rows; no row twice, the scarcest sample sets the size.
 
-    Rows of a sample stay in their order, and the samples are shuffled into one another, so that reading streams.
+    Rows of a sample stay in order, the samples are shuffled into one another, so that reading streams.
 
     Args:
         samples: by name, e.g. {"ttbar": ..., "zprime": ...}; they need the same classes.
@@ -69,8 +69,8 @@ def resample(
         sample: rows to choose from; those outside the bins are left out.
         label: an integer field, e.g. "flavour_label".
         bins: edges by field, "abs_eta" for |eta|: `{"pt": [20, 50, 100, 250], "abs_eta": [0, 1, 2.5]}`.
-        target: class whose spectrum the others take: rows are left out or, where a class is short, repeated as
-            evenly as possible. None: the smallest class of each bin, nothing is repeated.
+        target: class whose spectrum the others take: rows are left out or, where a class is short, repeated
+            as evenly as possible. None: the smallest class of each bin, nothing is repeated.
         seed: of the choice.
 
     Raises:
@@ -107,7 +107,8 @@ def reweight(
         label: an integer field, e.g. "flavour_label".
         bins: edges by field, "abs_eta" for |eta|.
         target: class whose spectrum the others take. None: the mean of the classes' spectra.
-        weight: event weight that the rows carry already; the factors found here multiply it (`Sample.weights`).
+        weight: event weight that the rows carry already; the factors found here multiply it
+            (`Sample.weights`).
 
     Raises:
         InputError: for fields, edges or a class that do not exist; when no row lies in the bins.
@@ -129,8 +130,8 @@ def _cells(
     sample: Sample, label: str, bins: Mapping[str, ArrayLike], target: str | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], int | None]:
     """Class and bin of each row inside the bins, the positions of these rows, and the target class."""
-    values, codes = np.unique(sample.column(label), return_inverse=True)
-    cells, inside = np.zeros(len(codes), np.int64), np.ones(len(codes), np.bool_)
+    labels = sample.column(label)
+    cells, inside = np.zeros(len(labels), np.int64), np.ones(len(labels), np.bool_)
     if not bins:
         raise InputError("bins are empty: give edges by field, such as {'pt': [20, 50, 250]}")
     for name, given in bins.items():
@@ -143,16 +144,15 @@ def _cells(
     kept = np.flatnonzero(inside)
     if len(kept) == 0:
         raise InputError(f"{sample.where}: no row lies in the bins of {', '.join(bins)}")
-    return codes[kept], cells[kept], kept, _reference(sample, label, values.tolist(), target)
+    values, codes = np.unique(labels[kept], return_inverse=True)
+    return codes, cells[kept], kept, _reference(sample, label, values.tolist(), target)
 
 
 def _reference(sample: Sample, label: str, present: Sequence[int], target: str | None) -> int | None:
     if target is None:
         return None
-    names = sample.schema.classes.get(label)
-    known = {
-        names[code] if names and 0 <= code < len(names) else str(code): at for at, code in enumerate(present)
-    }
+    names = sample.schema.classes.get(label, [])
+    known = {names[code] if 0 <= code < len(names) else str(code): at for at, code in enumerate(present)}
     if target not in known:
         raise InputError(f"{sample.where}: '{label}' has no rows of class '{target}'{closest(target, known)}")
     return known[target]
@@ -162,6 +162,6 @@ def _table(
     codes: NDArray[np.int64], cells: NDArray[np.int64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Sum of weights per class and bin, (classes, bins)."""
-    shape = int(codes.max()) + 1, int(cells.max()) + 1
-    table = np.bincount(codes * shape[1] + cells, weights=weights, minlength=shape[0] * shape[1])
-    return table.reshape(shape)
+    table = np.zeros((int(codes.max()) + 1, int(cells.max()) + 1))
+    np.add.at(table, (codes, cells), weights)
+    return table

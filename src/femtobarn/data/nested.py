@@ -1,9 +1,10 @@
 """HDF5 for events of any shape: numbers, lists, records, strings, however deep.
 
-The group `events` mirrors the type of a row. Numbers are a dataset (N,). A list is a group with the attribute `kind` =
-"list", a dataset `offsets` (N+1,) and its members' `content`, row i owning `content[offsets[i]:offsets[i+1]]`. A record
-is a group with `kind` = "record" and one member per field. A string is a list of UTF-8 bytes with `kind` = "string". The
-root's attributes are `layout` = "femtobarn-nested", `length`, and as JSON `classes` and `attributes`.
+The group `events` mirrors the type of a row. Numbers are a dataset (N,). A list is a group with the attribute
+`kind` = "list", a dataset `offsets` (N+1,) and its members' `content`, row i owning
+`content[offsets[i]:offsets[i+1]]`. A record is a group with `kind` = "record" and one member per field. A
+string is a list of UTF-8 bytes with `kind` = "string". The root's attributes are `layout` =
+"femtobarn-nested", `length`, and as JSON `classes` and `attributes`.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ class NestedReader:
 
 
 def _read(node: h5py.Group | h5py.Dataset, start: int, stop: int, only: set[str] | None = None) -> Any:
-    """Entries `start:stop` of a node as an awkward layout; `only` limits the fields of its outermost record."""
+    """Entries `start:stop` of a node as a layout; `only` limits the fields of its outermost record."""
     if isinstance(node, h5py.Dataset):
         return ak.contents.NumpyArray(node[start:stop])
     kind = node.attrs["kind"]
@@ -159,8 +160,8 @@ class NestedWriter:
     def _extend(self, parent: h5py.Group, name: str, values: NDArray[Any]) -> None:
         if name not in parent:
             parent.create_dataset(
-                name, (0,), values.dtype, maxshape=(None,), chunks=(_CHUNK,), compression="gzip", compression_opts=1,
-                shuffle=True,
+                name, (0,), values.dtype, maxshape=(None,), chunks=(_CHUNK,),
+                compression="gzip", compression_opts=1, shuffle=True,
             )  # fmt: skip
         data = parent[name]
         data.resize(len(data) + len(values), axis=0)

@@ -97,7 +97,7 @@ def to_batch(
 
 
 def known(array: ak.Array, inputs: Inputs, classes: Classes, place: Place) -> NDArray[np.bool_]:
-    """Rows that at least one event label of the inputs gives a class, all where there are no labels; (N,) bool."""
+    """Rows to which at least one event label gives a class, all where there are no labels; (N,) bool."""
     mask = np.full(len(array), not inputs.labels)
     for label in inputs.labels.values():
         mask |= _indices(ak.to_numpy(array[label.field]), label, label.field, classes, place, None) >= 0
@@ -116,16 +116,17 @@ def labelled_batches(sample: Sample, inputs: Inputs, size: int = 20_000) -> Iter
     for start in range(0, len(sample), size):
         array = sample.read(start, start + size, fields)
         positions = np.arange(start, start + len(array))
-        mask = known(
-            array, inputs, classes, Place(sample.where, lambda row, first=start: sample.locate(first + row))
-        )
+        mask = known(array, inputs, classes, _place(sample, positions))
         if not mask.all():
             array, positions = array[mask], positions[mask]
-        place = Place(sample.where, lambda row, at=positions: sample.locate(int(at[row])))
-        batch = to_batch(array, inputs, classes, place)
+        batch = to_batch(array, inputs, classes, _place(sample, positions))
         if sample.weights is not None:
             batch.weights *= torch.from_numpy(sample.weights[positions])
         yield batch
+
+
+def _place(sample: Sample, positions: NDArray[np.int64]) -> Place:
+    return Place(sample.where, lambda row: sample.locate(int(positions[row])))
 
 
 def _collection(rows: ak.Array, name: str, inputs: Inputs, classes: Classes, place: Place) -> Ragged:
@@ -189,7 +190,8 @@ def _stack(
         feature, value = features[position], values[row, position]
         what = f"is {value}" if not np.isfinite(value) else f"is {value:g}, which has no {feature.transform}"
         raise InputError(
-            f"{place.row(row, segments)}: feature '{feature.name}' {what}; remove such rows or give the field a finite default"
+            f"{place.row(row, segments)}: feature '{feature.name}' {what}; "
+            "remove such rows or give the field a finite default"
         )
     return values
 
@@ -229,7 +231,8 @@ def _indices(
     if outside.any():
         first = int(np.argmax(outside))
         raise InputError(
-            f"{place.row(first, segments)}: label '{name}' is {codes[first]}, outside its {len(indices)} classes {', '.join(classes[name])}; mend the label or the list of classes"
+            f"{place.row(first, segments)}: label '{name}' is {codes[first]}, outside its {len(indices)} "
+            f"classes {', '.join(classes[name])}; mend the label or the list of classes"
         )
     return indices[codes.astype(np.int64)]
 
@@ -241,7 +244,7 @@ def _numbered(codes: NDArray[Any], label: Label, name: str, where: str) -> NDArr
         for entry in theirs:
             if not entry.lstrip("-").isdigit():
                 raise InputError(
-                    f"{where}: label '{name}' comes without class names, so its classes are called by number; "
+                    f"{where}: label '{name}' comes without class names, so classes go by number; "
                     f"write the code instead of '{entry}'"
                 )
             table[int(entry)] = index

@@ -1,16 +1,18 @@
 """ROOT files through uproot: TTree and RNTuple, read by range of entries and by branch.
 
-Branches that share a counter become one collection of records, as in NanoAOD: `nJet`, `Jet_pt`, `Jet_eta` give the
-collection `Jet` with the fields `pt` and `eta`. A list of numbers of its own (`LHEPdfWeight`, or a `std::vector`) is a
-collection with the single field "". Fixed-size arrays are read as lists.
+Branches that share a counter become one collection of records, as in NanoAOD: `nJet`, `Jet_pt`, `Jet_eta`
+give the collection `Jet` with the fields `pt` and `eta`. A list of numbers of its own (`LHEPdfWeight`, or a
+`std::vector`) is a collection with the single field "". Fixed-size arrays are read as lists.
 """
 
 from __future__ import annotations
 
 import json
 import struct
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from femtobarn.data.reader import build, file_key, pick
 from femtobarn.data.schema import DType, Schema
 from femtobarn.errors import InputError, closest
 
-__all__ = ["RootReader", "RootWriter", "trees"]
+__all__ = ["RootReader", "RootWriter", "zipped"]
 
 _KEY = "femtobarn"
 _TREES = ("TTree", "ROOT::RNTuple", "ROOT::Experimental::RNTuple")
@@ -33,27 +35,24 @@ _CORRUPT = (
     uproot.deserialization.DeserializationError, uproot.exceptions.KeyInFileError,
 )  # fmt: skip
 
+# A branch that holds a class without a description in the file, or one without an array type.
+_UNREADABLE = (
+    uproot.interpretation.objects.CannotBeAwkward, uproot.interpretation.identify.UnknownInterpretation,
+    NotImplementedError,
+)  # fmt: skip
+
 
 @contextmanager
-def _open(path: Path) -> Iterator[Any]:
+def _readable(path: Path) -> Iterator[None]:
     if not path.is_file():
         raise InputError(f"{path}: there is no such file")
     try:
-        # No caches: they would keep what a streamed conversion has left behind.
-        with uproot.open(path, array_cache=None, object_cache=None) as file:
-            yield file
+        yield
     except _CORRUPT as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(
             f"{path}: not a readable ROOT file, truncated or corrupt ({reason}); copy it again"
         ) from error
-
-
-def trees(path: Path) -> dict[str, int]:
-    """Trees of a file with their number of entries, the newest cycle of each."""
-    with _open(path) as file:
-        names = [name for name, kind in file.classnames(cycle=False).items() if kind in _TREES]
-        return {name: int(file[name].num_entries) for name in names}
 
 
 class RootReader:
@@ -63,6 +62,10 @@ class RootReader:
         path: the file.
         tree: name of the tree; None takes `Events` (or `events`), else the one with most numbers.
 
+    Attributes:
+        tree: name of the tree read.
+        trees: entries of every tree in the file.
+
     Raises:
         InputError: for a file that cannot be read or has no such tree.
     """
@@ -70,19 +73,39 @@ class RootReader:
     def __init__(self, path: Path, tree: str | None = None) -> None:
         self.path: Path | None = path
         self.name = str(path)
-        with _open(path) as file:
-            self.tree = _find_tree(path, file, tree)
-            stored = file[self.tree]
-            self._length = int(stored.num_entries)
-            metadata = json.loads(str(file[_KEY])) if _KEY in file else {}
+        with _readable(path):
+            names = self._file.classnames(cycle=False)
+            self.tree = _find_tree(path, self._file, tree)
+            self.trees = {
+                name: int((self._stored if name == self.tree else self._file[name]).num_entries)
+                for name, kind in names.items()
+                if kind in _TREES
+            }
+            metadata = json.loads(str(self._file[_KEY])) if _KEY in self._file else {}
             self.attributes: dict[str, Any] = metadata.get("attributes", {})
-            self._ntuple = not isinstance(stored, uproot.TTree)
+            self._ntuple = not isinstance(self._stored, uproot.TTree)
             self._keys: dict[str, str] = {}
             if self._ntuple:
-                self.schema = Schema.of_type(stored.to_akform()[0].type, metadata.get("classes"))
+                self.schema = Schema.of_type(self._stored.to_akform()[0].type, metadata.get("classes"))
             else:
                 self.schema = Schema({}, {}, metadata.get("classes", {}), {})
-                self._describe(stored)
+                self._describe(self._stored)
+
+    @cached_property
+    def _file(self) -> Any:
+        """The open file. Kept, since a tree of thousands of branches takes a second to open; closed with the
+        reader."""
+        # No caches: they would keep what a streamed conversion has left behind.
+        file = uproot.open(self.name, array_cache=None, object_cache=None)
+        weakref.finalize(self, file.close)
+        return file
+
+    @cached_property
+    def _stored(self) -> Any:
+        return self._file[self.tree]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key not in ("_file", "_stored")}
 
     def _describe(self, stored: Any) -> None:
         """Sort the branches into scalars, collections and the rest."""
@@ -93,9 +116,8 @@ class RootReader:
             name = branch.name.rstrip(".").replace(".", "_")
             try:
                 kind = branch.interpretation.awkward_form(branch.file).type
-            except (uproot.interpretation.objects.CannotBeAwkward, uproot.interpretation.identify.UnknownInterpretation,
-                    NotImplementedError):  # fmt: skip
-                continue  # a class without a description in this file
+            except _UNREADABLE:
+                continue
             if isinstance(kind, ak.types.RegularType):
                 kind = ak.types.ListType(kind.content)
             single = Schema.of_type(ak.types.RecordType([kind], [name]))
@@ -118,7 +140,7 @@ class RootReader:
                 self._keys[f"{name}.{inner}" if inner else name] = key
 
     def __len__(self) -> int:
-        return self._length
+        return int(self._stored.num_entries)
 
     def key(self) -> str:
         """Text that changes when the file or the way it is read does."""
@@ -127,15 +149,15 @@ class RootReader:
     def read(self, start: int, stop: int, fields: Sequence[str] | None = None) -> ak.Array:
         """Entries `start:stop`; only the baskets needed are read."""
         wanted = self.schema.restrict(fields, self.name)
-        stop = max(start, min(stop, self._length))
-        with _open(Path(self.name)) as file:
-            stored = file[self.tree]
+        stop = max(start, min(stop, len(self)))
+        with _readable(Path(self.name)):
             if self._ntuple:
                 tops = list(dict.fromkeys(name.partition(".")[0] for name in wanted.names))
-                return pick(stored.arrays(filter_name=tops, entry_start=start, entry_stop=stop), wanted)
+                return pick(self._stored.arrays(filter_name=tops, entry_start=start, entry_stop=stop), wanted)
 
             def column(name: str) -> ak.Array:
-                values = stored[self._keys[name]].array(entry_start=start, entry_stop=stop, library="ak")
+                branch = self._stored[self._keys[name]]
+                values = branch.array(entry_start=start, entry_stop=stop, library="ak")
                 return ak.from_regular(values, axis=1) if values.ndim > 1 else values
 
             columns = {name: column(name) for name in (*wanted.scalars, *wanted.other)}
@@ -161,22 +183,22 @@ def zipped(members: Mapping[str, ak.Array], where: str) -> ak.Array:
 
 
 def _find_tree(path: Path, file: Any, tree: str | None) -> str:
-    names = [name for name, kind in file.classnames(cycle=False).items() if kind in _TREES]
+    names: list[str] = [name for name, kind in file.classnames(cycle=False).items() if kind in _TREES]
     if tree is not None:
         if tree not in names:
             raise InputError(f"{path} has no tree '{tree}'{closest(tree, names)}")
         return tree
     if not names:
         raise InputError(f"{path} holds no tree; there is: {', '.join(file.keys(cycle=False)[:12])}")
-    for usual in ("Events", "events"):
-        if usual in names:
-            return usual
+    usual = [name for name in ("Events", "events") if name in names]
+    if usual or len(names) == 1:
+        return (usual or names)[0]
     return max(names, key=lambda name: file[name].num_entries * len(file[name].keys()))
 
 
 class RootWriter:
-    """Write rows to the tree `Events`; a TTree in the manner of NanoAOD, an RNTuple when there are strings or lists
-    of lists, which uproot cannot write to a TTree. The file appears on close."""
+    """Write rows to the tree `Events`; a TTree in the manner of NanoAOD, an RNTuple when there are strings or
+    lists of lists, which uproot cannot write to a TTree. The file appears on close."""
 
     def __init__(
         self,
@@ -213,6 +235,7 @@ class RootWriter:
                 self._tree = self._file.mkrntuple("Events", columns)
                 return
             self._tree = self._file.mktree(
-                "Events", types, counter_name=lambda name: f"n{name}", field_name=lambda outer, inner: f"{outer}_{inner}"
+                "Events", types, counter_name=lambda name: f"n{name}",
+                field_name=lambda outer, inner: f"{outer}_{inner}",
             )  # fmt: skip
         self._tree.extend(columns)
