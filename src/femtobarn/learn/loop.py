@@ -14,7 +14,7 @@ import json
 import os
 import tempfile
 import time
-from contextlib import nullcontext
+from contextlib import ExitStack, closing, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -98,13 +98,16 @@ def _train(
     fabric: Fabric, method: Any, caches: list[Path | None], training: Training, resume: Path | None
 ) -> dict[str, Any]:
     """The training of one process: final weights and history."""
-    train = PackedCache(caches[0] or "")
-    valid = None if caches[1] is None else PackedCache(caches[1])
-    with reproducible(training.seed):
+    with ExitStack() as stack:
+        train, valid = (
+            stack.enter_context(closing(PackedCache(folder))) if folder else None for folder in caches
+        )
+        assert train is not None
+        stack.enter_context(reproducible(training.seed))
         run = _Run(fabric, method, training, train, valid, resume)
-        with Interrupt() if resume else nullcontext() as interrupt:
-            run.go(interrupt)
-    return {"weights": run.final_weights(), "history": run.history}
+        interrupt = stack.enter_context(Interrupt()) if resume else None
+        run.go(interrupt)
+        return {"weights": run.final_weights(), "history": run.history}
 
 
 def _train_and_write(fabric: Fabric, result: Path, *arguments: Any) -> None:
