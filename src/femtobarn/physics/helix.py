@@ -63,7 +63,7 @@ def perigee(
     phi = np.arctan2(sin_phi + kappa * dx, cos_phi - kappa * dy)
     straight = 1 + kappa * across
     turn = np.arctan2(kappa * along, straight)
-    small = np.abs(kappa * along) < 1e-8
+    small = (np.abs(kappa * along) < 1e-8) & (straight > 0)
     path = np.where(small, along / np.where(small, straight, 1.0), turn / np.where(small, 1.0, kappa))
     return Perigee(d0, dz - path * pz / pt, phi, np.arctan2(pt, pz), charge / np.hypot(pt, pz))
 
