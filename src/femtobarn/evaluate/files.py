@@ -60,7 +60,7 @@ def evaluate_files(
         files: to read; patterns too.
         scorer: a fitted method that scores the jets.
         scores: stored scores instead, one mapping per tagger from `b`, `c`, `u` to fields. With `b` alone the
-            field itself is the discriminant; with all three they are probabilities and make D_b at f_c = 0.05.
+            field itself is the discriminant; all three are probabilities and make D_b at f_c = 0.05.
         label: field of the true flavour: its class names come from the file, else 5, 4, 0 are b, c, light.
         collection: whose members are the jets (`Jet` in NanoAOD). None: read off the label (`Jet_...`).
         units: of ATLAS-layout files that do not say.

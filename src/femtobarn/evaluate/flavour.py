@@ -214,7 +214,7 @@ class Page:
         title = rf"overall $\varepsilon_b$ = {percent(self.working_point)}"
         figure = figures.binned_figure(one_cut, edges, self.lines, self.caption, title=title)
         text = (
-            f"One cut, {percent(self.working_point)} b-efficiency over all jets: efficiency and rejections in "
+            f"One cut, {percent(self.working_point)} b-efficiency over all jets: efficiency and rejection in "
             "bins of jet pT. Arrows are limits (95 % CL) where no jet passes."
         )
         self.show(figure, text, "pt-one-cut")

@@ -13,6 +13,9 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
 
 from femtobarn.data.atomic import atomic
 from femtobarn.evaluate.numbers import duration, rounded
@@ -128,6 +131,17 @@ class Report:
         with atomic(Path(path)) as temporary:
             temporary.write_text(page, encoding="utf-8")
 
+    def show(self, console: Console) -> None:
+        """Print the answer, all that stands before the first section, in a terminal."""
+        console.print(f"[bold]{self.title}[/], {self.subtitle}")
+        for block in self.blocks:
+            if block["kind"] == "text":
+                console.print(re.sub(r"<[^>]+>", "", str(block["text"])))
+            elif block["kind"] == "table":
+                console.print(_terminal_table(block))
+            elif block["kind"] == "section":
+                break
+
     def save_figures(self, folder: str | os.PathLike[str]) -> list[str]:
         """Write every figure as `NAME.svg` into `folder`, for talks; returns the file names."""
         names = []
@@ -147,6 +161,18 @@ class Report:
 def slug(text: str) -> str:
     """Text as an anchor or a file name: `"Z': against jet pT"` -> `z-against-jet-pt`."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def _terminal_table(block: dict[str, Any]) -> Table:
+    """A table of the page for the terminal, notes in brackets behind the numbers."""
+    table = Table(box=SIMPLE_HEAD, caption=block["caption"], caption_justify="left")
+    for number, cell in enumerate(block["columns"]):
+        table.add_column("\n".join(filter(None, (cell.text, cell.note))), justify="right" if number else "left")
+    for row in block["rows"]:
+        if len(row) == 1:
+            table.add_section()
+        table.add_row(*(f"{cell.text} [dim]({cell.note})[/]" if cell.note else cell.text for cell in row))
+    return table
 
 
 def _cell(entry: Any) -> Cell:

@@ -175,8 +175,7 @@ def legend_columns(labels: Sequence[str]) -> int:
 
 
 def to_svg(figure: Figure, name: str) -> str:
-    """The figure as an SVG element for a page: no date, the same bytes every time, identifiers unique to
-    `name`.
+    """The figure as an SVG element: no date, the same bytes every time, identifiers of its own by `name`.
 
     Text is drawn as paths, so that it looks the same where the fonts are missing.
     """
