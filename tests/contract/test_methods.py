@@ -1,7 +1,7 @@
 """The contract: what every registered method satisfies, checked without a line that knows any of them.
 
-A method that cannot satisfy an item declares the item and its reason in `contract_exempt`. Items about networks
-are skipped for classical methods, which say so with `trains_network = False`.
+A method that cannot satisfy an item declares the item and its reason in `contract_exempt`. Items about
+networks are skipped for classical methods, which say so with `trains_network = False`.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def columns(records: ak.Array) -> tuple[dict[str, Any], dict[str, dict[str, Any]
 def assert_same(
     ours: ak.Array, theirs: ak.Array, events: Any, tokens: dict[str, Any], exact: bool = False
 ) -> None:
-    """`ours` is what `theirs` says of these events and tokens; integers per token are groups within an event."""
+    """`ours` is what `theirs` says of these events and tokens; integers per token are groups in an event."""
     (our_events, our_tokens), (their_events, their_tokens) = columns(ours), columns(theirs)
     tolerance = {"rtol": 0, "atol": 0} if exact else {"rtol": 1e-4, "atol": 2e-6}
     assert list(our_events) == list(their_events) and list(our_tokens) == list(their_tokens)

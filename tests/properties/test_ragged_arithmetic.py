@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 from hypothesis import given, settings
@@ -28,7 +30,7 @@ def offsets_of(lengths: list[int]) -> torch.Tensor:
 
 def events(lengths: list[int]) -> list[range]:
     ends = np.cumsum([0, *lengths]).tolist()
-    return [range(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    return [range(a, b) for a, b in pairwise(ends)]
 
 
 @settings(max_examples=60, deadline=None)

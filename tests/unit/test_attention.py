@@ -1,4 +1,4 @@
-"""Attention and heads against plain padded implementations, and their gradients against finite differences."""
+"""Attention and heads against plain padded implementations and finite differences."""
 
 from __future__ import annotations
 

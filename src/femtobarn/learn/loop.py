@@ -88,10 +88,8 @@ def fit(
             state = read_tensors(result)
         else:
             state = _train(fabric, *arguments)
-    method.inputs = inputs
-    method.module = method.network(inputs).eval()
-    method.module.load_state_dict(state["weights"])
-    method.history = state["history"]
+    method.inputs, method.history = inputs, state["history"]
+    method.restore({name: value.numpy() for name, value in state["weights"].items()})
 
 
 def _train(
