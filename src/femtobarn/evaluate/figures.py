@@ -57,7 +57,7 @@ def rejection_figure(
     compared = len(results) > 1
     with figure_style():
         if compared:
-            figure, axes = canvas(2, size=(6.0, 6.6), sharex=True, height_ratios=(2.2, 1))
+            figure, axes = canvas((3.5, 1.6))
             ratios = {name: result.value / results[reference].value for name, result in results.items()}
             for name, ratio in ratios.items():
                 band(axes[1], at, ratio, results[name].error / results[name].value, lines[name])
@@ -126,7 +126,7 @@ def distribution_figure(
     whole = np.issubdtype(values.dtype, np.integer) and high - low < 60
     edges = np.arange(np.floor(low) - 0.5, np.ceil(high) + 1.5) if whole else np.linspace(low, high, 41)
     with figure_style():
-        figure, (axes,) = canvas(size=(4.6, 3.9))
+        figure, (axes,) = canvas((2.6,), width=4.6)
         bottom, top = by_flavour(axes, numbers, flavour, edges, weights)
         if logarithmic:
             log_axis(axes, "y", max(bottom, top * 1e-5) / 2, top * 12)
@@ -199,12 +199,9 @@ def binned_figure(
     shown = next(iter(panels.values()))
     columns = legend_columns([lines[name].label for name in shown])
     rows = -(-len(shown) // columns) + bool(title)
-    inches = np.full(len(panels), 3.6 if len(panels) == 1 else 1.8)
-    inches[0] += 0.26 * rows if len(panels) > 1 else 0
+    inches = [3.6] if len(panels) == 1 else [1.8 + 0.26 * rows, *[1.8] * (len(panels) - 1)]
     with figure_style():
-        figure, axes = canvas(
-            len(panels), size=(6.0, 1.4 + 0.2 * len(panels) + inches.sum()), sharex=True, height_ratios=inches
-        )
+        figure, axes = canvas(inches)
         for number, (panel, (label, methods)) in enumerate(zip(axes, panels.items(), strict=True)):
             for place, (name, values) in enumerate(methods.items()):
                 points(panel, bounds, values, lines[name], (place - (len(methods) - 1) / 2) * 0.09)
@@ -235,7 +232,7 @@ def confusion_figure(
     values = np.asarray(matrix)
     size = len(classes)
     with figure_style():
-        figure, (axes,) = canvas(size=(6.0, 5.2) if size <= 4 else (6.6, 6.2))
+        figure, (axes,) = canvas((3.7,), left=1.25) if size <= 4 else canvas((4.1,), left=1.85, bottom=1.55)
         axes.imshow(np.nan_to_num(values), cmap="Blues", vmin=0, vmax=1, aspect="auto")
         for row in range(size):
             for column in range(size):
@@ -258,6 +255,7 @@ def confusion_figure(
         axes.minorticks_off()
         axes.set_xlabel("Predicted" + (f" by {title}" if title else ""), loc="center")
         axes.set_ylabel("True", loc="center")
+        axes.yaxis.set_label_coords(axes.yaxis.get_label().get_position()[0], 0.5)
         headline(axes, caption)
     return figure
 
@@ -268,7 +266,7 @@ def origin_auc_figure(
 ) -> Figure:  # fmt: skip
     """One-vs-rest AUC of each track origin, a row each, for each method that classifies tracks."""
     with figure_style():
-        figure, (axes,) = canvas(size=(6.0, 1.9 + 0.48 * len(classes)))
+        figure, (axes,) = canvas((0.5 * len(classes),), left=1.6)
         for place, (name, area) in enumerate(areas.items()):
             line = lines[name]
             shift = (place - (len(areas) - 1) / 2) * 0.22
@@ -304,7 +302,7 @@ def origin_roc_figure(curves: Mapping[str, tuple[Floats, Floats, float]], captio
     ]
     grid = np.concatenate([[0], np.geomspace(1e-4, 1, 200)])
     with figure_style():
-        figure, (axes,) = canvas(size=(6.0, 5.4))
+        figure, (axes,) = canvas((4.0,))
         for (name, (false, true, area)), colour, dash in zip(curves.items(), colours, dashes, strict=False):
             axes.plot(
                 grid, np.interp(grid, false, true), color=colour, linestyle=dash, label=f"{name} ({area:.3f})"
@@ -323,7 +321,7 @@ def reliability_figure(
 ) -> Figure:
     """Observed fraction against predicted probability, with the share of jets per bin below."""
     with figure_style():
-        figure, axes = canvas(2, size=(6.0, 6.2), sharex=True, height_ratios=(2.6, 1))
+        figure, axes = canvas((3.5, 1.3))
         axes[0].plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle=":")
         for name, curve in curves.items():
             line = lines[name]
@@ -357,7 +355,7 @@ def loss_figure(history: Sequence[Mapping[str, float]], caption: Caption, *, tit
         tasks.remove("total")
     epochs = np.arange(1, len(history) + 1)
     with figure_style():
-        figure, axes = canvas(len(tasks), size=(6.0, 1.9 + 2.1 * len(tasks)), sharex=True)
+        figure, axes = canvas([1.8] * len(tasks))
         for panel, task in zip(axes, tasks, strict=True):
             for split, line in (("train", Line("#5c6370", (0, (5, 1.5)), "s", "training")),
                                 ("valid", Line("#3f90da", "-", "o", "validation"))):  # fmt: skip

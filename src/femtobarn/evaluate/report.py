@@ -167,7 +167,9 @@ def _terminal_table(block: dict[str, Any]) -> Table:
     """A table of the page for the terminal, notes in brackets behind the numbers."""
     table = Table(box=SIMPLE_HEAD, caption=block["caption"], caption_justify="left")
     for number, cell in enumerate(block["columns"]):
-        table.add_column("\n".join(filter(None, (cell.text, cell.note))), justify="right" if number else "left")
+        table.add_column(
+            "\n".join(filter(None, (cell.text, cell.note))), justify="right" if number else "left"
+        )
     for row in block["rows"]:
         if len(row) == 1:
             table.add_section()

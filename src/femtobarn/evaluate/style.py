@@ -59,7 +59,6 @@ SETTINGS: dict[str, Any] = {
     "lines.markersize": 6,
     "svg.fonttype": "path",
     "path.simplify_threshold": 0.3,
-    "figure.constrained_layout.use": True,
 }
 
 
@@ -147,12 +146,29 @@ def _power(value: float, _: int) -> str:
 
 
 def canvas(
-    rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.0, 5.0), **layout: Any
+    heights: Sequence[float] = (3.6,), width: float = 6.0, left: float = 0.95, bottom: float = 0.78
 ) -> tuple[Figure, list[Axes]]:
-    """A figure and its axes in reading order; use within `figure_style()`."""
-    figure = Figure(figsize=size)
-    axes = figure.subplots(rows, columns, squeeze=False, **layout)
-    return figure, list(axes.ravel())
+    """A figure with panels one below the other that share the horizontal axis; use within `figure_style()`.
+
+    Margins are fixed: figures stand in line on a page, and draw twice as fast as with a layout engine.
+
+    Args:
+        heights: of the panels, inches.
+        width, left, bottom: of the figure and of its margins, inches.
+    """
+    top, right, gap = 0.64, 0.18, 0.14
+    total = top + sum(heights) + gap * (len(heights) - 1) + bottom
+    figure = Figure(figsize=(width, total))
+    axes: list[Axes] = []
+    above = total - top
+    for height in heights:
+        above -= height
+        box = (left / width, above / total, (width - left - right) / width, height / total)
+        axes.append(figure.add_axes(box, sharex=axes[0] if axes else None))
+        axes[-1].yaxis.set_label_coords((0.3 - left) / (width - left - right), 1)
+        axes[-1].tick_params(labelbottom=len(axes) == len(heights))
+        above -= gap
+    return figure, axes
 
 
 def headline(axes: Axes, caption: Caption) -> None:
