@@ -68,7 +68,7 @@ def test_cone_shrinks_from_half_a_radian_to_a_quarter():
 
 
 def test_lifetime_signs_of_decays_in_front_and_behind():
-    # A decay 2 mm along the jet (+x); its daughter flies at 0.1 rad: d0 (-sin, cos) is the foot of the normal.
+    # A decay 2 mm along the jet (+x); its daughter flies at 0.1 rad: d0 is the foot of the normal.
     phi = np.array([0.1, -0.1])
     x = 2.0
     d0 = -x * np.sin(phi)

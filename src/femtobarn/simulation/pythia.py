@@ -13,7 +13,7 @@ from femtobarn.errors import InputError, require
 from femtobarn.simulation.processes import pythia_settings
 from femtobarn.simulation.zprime import quark_source
 
-__all__ = ["Record", "generate"]
+__all__ = ["Record", "check", "generate"]
 
 Array = NDArray[np.float64]
 
@@ -36,16 +36,30 @@ class Record(NamedTuple):
     """One per event."""
 
 
-@lru_cache(maxsize=2)
-def _pythia(process: str, sqrt_s: float, settings: tuple[str, ...]) -> tuple[Any, Any]:
-    """One generator per worker process and kind of collision, since initialising takes seconds; and the
-    source of its hard processes when that is not Pythia."""
+def check(settings: list[str]) -> None:
+    """Refuse a line Pythia does not understand, before any work is done.
+
+    Raises:
+        InputError: naming the line.
+    """
+    _configured(tuple(settings))
+
+
+def _configured(settings: tuple[str, ...]) -> Any:
     pythia = require("pythia8mc", "simulation").Pythia("", False)
     for line in settings:
         if not pythia.readString(line, False):
             raise InputError(
                 f"Pythia does not know the setting '{line}': see the Pythia 8 manual for its name and values"
             )
+    return pythia
+
+
+@lru_cache(maxsize=3)
+def _pythia(process: str, sqrt_s: float, settings: tuple[str, ...]) -> tuple[Any, Any]:
+    """One generator per worker process and kind of collision, since initialising takes seconds; and the
+    source of its hard processes when that is not Pythia."""
+    pythia = _configured(settings)
     source = quark_source(sqrt_s) if process == "zprime" else None
     if source is not None:
         pythia.setLHAupPtr(source)
@@ -72,7 +86,10 @@ def generate(
         # Some more than asked for, since Pythia skips the odd event it cannot finish.
         source.refill(2 * events, seed)
     pythia.rndm.init(seed)
-    return flatten(pythia.nextBatch(events))
+    batch = pythia.nextBatch(events)
+    if not len(batch):
+        raise InputError(f"Pythia made no '{process}' event with these settings: {', '.join(further)}")
+    return flatten(batch)
 
 
 def flatten(batch: ak.Array) -> Record:

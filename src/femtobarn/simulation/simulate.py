@@ -26,6 +26,7 @@ from femtobarn.errors import InputError, require
 from femtobarn.simulation.events import BLOCK, Block, simulate_block
 from femtobarn.simulation.pileup import POOL_BLOCK, pool_block, pool_folder
 from femtobarn.simulation.processes import pythia_settings
+from femtobarn.simulation.pythia import check as check_lines
 from femtobarn.simulation.rows import CLASSES, FLAVOURS
 from femtobarn.simulation.settings import SimulationSettings
 
@@ -87,7 +88,8 @@ def simulate(
     """
     settings = settings or SimulationSettings()
     out = Path(out)
-    _check(process, n, out, seed, pileup, workers, underlying_event)
+    _check(n, out, seed, pileup, workers, underlying_event)
+    check_lines(pythia_settings(process, settings.sqrt_s, underlying_event == "full", settings.pythia))
     pools = pool_folder(settings)
     overlay = underlying_event == "overlay"
     blocks = [
@@ -108,7 +110,7 @@ def simulate(
             out, CLASSES, provenance | {"events": n}, max_length=settings.selection.tracks_max
         ) as writer,
     ):
-        parts = _parts(out, provenance)
+        parts = Parts(out, provenance)
         if pileup > 0 or overlay:
             total.seconds["pool"] = _make_pools(settings, pools, executor)
         for index, rows in enumerate(_rows(blocks, parts, executor, workers, total.seconds)):
@@ -117,7 +119,7 @@ def simulate(
             total.add(rows)
             if progress:
                 progress(min(n, (index + 1) * BLOCK), n)
-    shutil.rmtree(parts)
+    parts.remove()
     return Summary(events=n, jets=total.jets, flavours=total.flavours, seconds=total.seconds)
 
 
@@ -136,10 +138,7 @@ class Totals:
         self.flavours = {name: self.flavours[name] + int(c) for name, c in zip(FLAVOURS, counts, strict=True)}
 
 
-def _check(
-    process: str, n: int, out: Path, seed: int, pileup: float, workers: int, underlying_event: str
-) -> None:
-    pythia_settings(process, 13.6, True)
+def _check(n: int, out: Path, seed: int, pileup: float, workers: int, underlying_event: str) -> None:
     if n < 1:
         raise InputError(f"the number of events is {n}; give at least 1")
     if not 0 <= seed < 2**31:
@@ -156,34 +155,49 @@ def _check(
         require(module, "simulation")
 
 
-def _parts(out: Path, provenance: dict[str, Any]) -> Path:
-    """The folder of finished blocks, emptied when it belongs to other settings."""
-    folder = out.with_name(f"{out.name}.parts")
-    manifest = folder / "manifest.json"
-    text = json.dumps(provenance, sort_keys=True)
-    if not manifest.is_file() or manifest.read_text() != text:
-        shutil.rmtree(folder, ignore_errors=True)
-        with atomic(manifest) as temporary:
-            temporary.write_text(text)
-    return folder
+class Parts:
+    """The folder of finished blocks; those of other settings go when it is opened, and it appears with the
+    first block."""
+
+    def __init__(self, out: Path, provenance: dict[str, Any]) -> None:
+        self.folder = out.with_name(f"{out.name}.parts")
+        self._manifest = self.folder / "manifest.json"
+        self._text = json.dumps(provenance, sort_keys=True)
+        if not self._manifest.is_file() or self._manifest.read_text() != self._text:
+            self.remove()
+
+    def path(self, block: Block) -> Path:
+        """Where the rows of a block are."""
+        return self.folder / f"{block.index:07d}.parquet"
+
+    def keep(self, block: Block, rows: ak.Array) -> None:
+        """Write the rows of a finished block."""
+        if not self._manifest.is_file():
+            with atomic(self._manifest) as temporary:
+                temporary.write_text(self._text)
+        with atomic(self.path(block)) as temporary:
+            ak.to_parquet(rows, temporary, extensionarray=False, list_to32=True)
+
+    def remove(self) -> None:
+        """Delete the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _rows(
-    blocks: list[Block], parts: Path, executor: Executor | None, workers: int, seconds: dict[str, float]
+    blocks: list[Block], parts: Parts, executor: Executor | None, workers: int, seconds: dict[str, float]
 ) -> Iterator[ak.Array]:
     """Rows of all blocks in order, those of finished ones read back."""
-    path = {block.index: parts / f"{block.index:07d}.parquet" for block in blocks}
-    missing = [block for block in blocks if not path[block.index].is_file()]
+    finished = {block.index for block in blocks if parts.path(block).is_file()}
+    missing = [block for block in blocks if block.index not in finished]
     fresh = _ordered(simulate_block, missing, executor, 2 * workers + 1)
     for block in blocks:
-        if path[block.index].is_file():
-            yield ak.from_parquet(path[block.index])
+        if block.index in finished:
+            yield ak.from_parquet(parts.path(block))
             continue
         rows, spent = next(fresh)
         for stage, time in spent.items():
             seconds[stage] = seconds.get(stage, 0.0) + time
-        with atomic(path[block.index]) as temporary:
-            ak.to_parquet(rows, temporary, extensionarray=False, list_to32=True)
+        parts.keep(block, rows)
         yield rows
 
 
@@ -247,7 +261,7 @@ def _executor(workers: int, scheduler: str | None) -> Iterator[Executor | None]:
     if scheduler is not None:
         distributed = require("distributed", "cluster")
         try:
-            client = distributed.Client(scheduler, timeout="10s", set_as_default=False)
+            client = distributed.Client(scheduler, timeout="5s", set_as_default=False)
         except (OSError, ValueError) as error:
             raise InputError(
                 f"{scheduler}: no Dask scheduler answers ({error}); start `dask scheduler` first"
