@@ -160,7 +160,7 @@ def _score_page(
         fields = [
             _field(sample, entry[flavour], collection) for flavour in ("b", "c", "u") if flavour in entry
         ]
-        named[fields[0]] = fields
+        named[fields[0] if len(fields) == 1 else fields[0].removesuffix("_pb")] = fields
     jets = _jets(sample, label, ["pt", "eta", *(field for fields in named.values() for field in fields)])
     discriminants = {}
     for name, fields in named.items():

@@ -13,32 +13,38 @@ from femtobarn.evaluate.result import Metric
 __all__ = ["flavour_tables", "rejection_rows", "verdict"]
 
 
-def verdict(metrics: Sequence[Metric], labels: dict[str, str], sample: str, efficiency: float = 0.70) -> str:
-    """The answer in a sentence: what the last method gains over the first at one b-efficiency and the
-    common f_c.
+def verdict(
+    metrics: Sequence[Metric], labels: Mapping[str, str], sample: str, efficiency: float = 0.70
+) -> str:
+    """The answer in a sentence: what the best method gains over the first at one b-efficiency.
+
+    Best is the largest product of c- and light-rejection; all at the common f_c. The error takes the two
+    methods as independent, which is cautious: they are judged by the same jets. Empty where a number is
+    missing.
     """
-    first, last = next(iter(labels)), next(reversed(labels))
-    gains = []
-    for name, jets in (("light_rejection", "light-jets"), ("c_rejection", "c-jets")):
-        pair = [
-            next((m for m in metrics if (m.name, m.method, m.sample) == (name, method, sample)
-                  and m.at.get("f_c_choice") == "common" and m.at.get("b_efficiency") == efficiency), None)
-            for method in (last, first)
-        ]  # fmt: skip
-        if not all(m is not None and m.value for m in pair):
-            continue
-        top, bottom = (m for m in pair if m is not None)
-        ratio = (top.value or 0) / (bottom.value or 1)
-        relative = math.hypot(
-            *(part / (m.value or 1) for m in (top, bottom) for part in (m.error or 0, m.error_seed or 0))
-        )
-        gains.append(f"**{shown(ratio, ratio * relative)}** times the {jets}")
-    if first == last or not gains:
+    wanted = {"b_efficiency": efficiency, "f_c_choice": "common"}
+    found = {
+        (m.name, m.method): m
+        for m in metrics
+        if m.sample == sample and wanted.items() <= m.at.items() and m.value
+    }
+    names = {"light_rejection": "light-jets", "c_rejection": "c-jets"}
+    judged = [method for method in labels if all((name, method) in found for name in names)]
+    first = next(iter(labels), "")
+    if len(judged) < 2 or first not in judged:
         return ""
-    common = next(m.at["f_c"] for m in metrics if m.at.get("f_c_choice") == "common")
+    best = max(judged, key=lambda method: math.prod(found[name, method].value or 0 for name in names))
+    if best == first:
+        return f"At {percent(efficiency)} b-efficiency none rejects more than {labels[first]}."
+    gains = []
+    for name, jets in names.items():
+        top, bottom = found[name, best], found[name, first]
+        ratio = (top.value or 0) / (bottom.value or 1)
+        parts = [part / (m.value or 1) for m in (top, bottom) for part in (m.error or 0, m.error_seed or 0)]
+        gains.append(f"**{shown(ratio, ratio * math.hypot(*parts))}** times the {jets}")
     return (
-        f"At {percent(efficiency)} b-efficiency and f_c = {common:g} for both, {labels[last]} rejects "
-        f"{' and '.join(gains)} that {labels[first]} rejects."
+        f"At {percent(efficiency)} b-efficiency and f_c = {found['c_rejection', best].at['f_c']:g} for both, "
+        f"{labels[best]} rejects {' and '.join(gains)} that {labels[first]} rejects."
     )
 
 
