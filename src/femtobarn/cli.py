@@ -27,7 +27,9 @@ app = typer.Typer(help="Machine learning for high energy physics, from collision
 Json = Annotated[bool, typer.Option("--json", help="Print for machines.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random number.", min=0)]
 Workers = Annotated[int, typer.Option(help="Processes at once.", min=1)]
-Changes = Annotated[list[str] | None, typer.Option("--set", help="Change one setting: KEY.SUBKEY=VALUE, repeatable.")]
+Changes = Annotated[
+    list[str] | None, typer.Option("--set", help="Change one setting: KEY.SUBKEY=VALUE, repeatable.")
+]
 Units = Annotated[str | None, typer.Option(help="MeV or GeV, for a file that does not say.")]
 TreeName = Annotated[str | None, typer.Option(help="Tree of a ROOT file; found when there is only one.")]
 CORES = os.cpu_count() or 1
@@ -51,7 +53,10 @@ def recipes(as_json: Json = False) -> None:
     from femtobarn.evaluate.table import measured_scales
 
     measured = measured_scales(Path("results"))
-    rows = [(name, registry.find("recipes", name).summary, ", ".join(measured.get(name, []))) for name in registry.names("recipes")]
+    rows = [
+        (name, registry.find("recipes", name).summary, ", ".join(measured.get(name, [])))
+        for name in registry.names("recipes")
+    ]
     _print_rows(["recipe", "what it is", "measured"], rows, as_json)
 
 
@@ -71,15 +76,22 @@ def run(recipe: str, scale: Annotated[str, typer.Option(help="smoke, quick, stan
         out: Annotated[Path | None, typer.Option(help="Folder for the page, the result and the models.")] = None,
         seed: Seed = 1, workers: Workers = CORES, changes: Changes = None, as_json: Json = False) -> None:  # fmt: skip
     """Repeat a published system: simulate, train, measure, report."""
+    from femtobarn.evaluate.numbers import duration
     from femtobarn.recipes.run import Run, Unit
 
     chosen = registry.find("recipes", recipe)
     settings = chosen.settings(scale, _changes(changes))
     folder = out or Path("runs") / f"{recipe}-{scale}"
     unit = Unit.parse(only) if only else None
-    result = chosen(settings, Run(recipe, scale, folder, seed, workers, unit, command=" ".join(["femtobarn", *sys.argv[1:]])))
+    this = Run(recipe, scale, folder, seed, workers, unit, command=" ".join(["femtobarn", *sys.argv[1:]]))
+    result = chosen(settings, this)
     if as_json:
         print(result.model_dump_json(indent=1))
+    elif this.report:
+        this.report.show(Console())
+        for stage, seconds in result.seconds.items():
+            print(f"{stage:>24}: {duration(seconds)}")
+        print(f"report page: {folder / 'report.html'}")
 
 
 @app.command()
@@ -125,7 +137,9 @@ def convert(sources: Annotated[list[str], typer.Argument(help="SRC... DST", meta
         raise InputError("convert needs one or more source files and a destination: SRC... DST")
     *inputs, destination = sources
     with progress_bar("convert", "rows") as progress:
-        convert_files(inputs, Path(destination), tree=tree, collection=collection, units=units, progress=progress)
+        convert_files(
+            inputs, Path(destination), tree=tree, collection=collection, units=units, progress=progress
+        )
 
 
 @app.command()
@@ -140,7 +154,9 @@ def train(config: Path, out: Annotated[Path | None, typer.Option(help="Folder of
     folder = out or Path("runs") / config.stem
     checkpoints = folder.with_name(folder.name + ".checkpoints")
     if checkpoints.exists() and not resume:
-        raise InputError(f"{checkpoints}: an unfinished training is there; go on with --resume or remove the folder")
+        raise InputError(
+            f"{checkpoints}: an unfinished training is there; go on with --resume or remove the folder"
+        )
     train_sample, valid_sample = parsed.data.samples()
     method.fit(train_sample, valid_sample, parsed.inputs, training, resume=checkpoints)
     method.save(folder)
@@ -180,7 +196,9 @@ def evaluate(files: list[str], model: Annotated[Path | None, typer.Option(help="
     if (model is None) == (not scores):
         raise InputError("evaluate needs either --model DIR or --scores b=FIELD[,c=FIELD,u=FIELD]")
     columns = [dict(part.split("=", 1) for part in score.split(",") if "=" in part) for score in scores or []]
-    result = evaluate_files(files, scorer=scorer, scores=columns, label=label, collection=collection, units=units, out=out)
+    result = evaluate_files(
+        files, scorer=scorer, scores=columns, label=label, collection=collection, units=units, out=out
+    )
     print(result.model_dump_json(indent=1) if as_json else out / "report.html")
 
 

@@ -14,7 +14,10 @@ import numpy as np
 from femtobarn.data import Sample, mix, open_sample, reweight
 from femtobarn.data.atomic import atomic
 from femtobarn.errors import InputError, closest
-from femtobarn.evaluate.flavour import FlavourScores, Jets, choose_fraction, flavour_figures, flavour_metrics, flavour_tables
+from femtobarn.evaluate.flavour import flavour_figures
+from femtobarn.evaluate.flavour_metrics import choose_fraction, flavour_metrics
+from femtobarn.evaluate.flavour_scores import FlavourScores, Jets
+from femtobarn.evaluate.flavour_tables import flavour_tables, verdict
 from femtobarn.evaluate.report import Report
 from femtobarn.evaluate.result import Result, combine, read_references, with_references
 from femtobarn.evaluate.style import Caption
@@ -23,7 +26,8 @@ from femtobarn.learn.method import Classifier
 from femtobarn.learn.training import Training
 from femtobarn.progress import progress_bar
 from femtobarn.recipes.run import Run, Settings, Unit, recipe
-from femtobarn.simulation import simulate
+from femtobarn.simulation import SimulationSettings, simulate
+from femtobarn.simulation.settings import PileupSettings
 from femtobarn.tagging.gn1 import GN1
 from femtobarn.tagging.ip3d import IP3D
 
@@ -36,7 +40,13 @@ LABELS = {"ip3d": "IP3D", "gn1": "GN1", "gn1_no_aux": "GN1, no auxiliary tasks"}
 TITLES = {"ttbar": "ttbar", "zprime": "Z'"}
 PUBLISHED = Path(__file__).with_suffix(".csv")
 SPECTRUM = {"pt": np.geomspace(20, 5000, 25).tolist(), "abs_eta": np.linspace(0, 2.5, 6).tolist()}
-TRUTH = ["pt", "mcEventWeight", "HadronConeExclTruthLabelID", "tracks.ftagTruthOriginLabel", "tracks.ftagTruthVertexIndex"]
+TRUTH = [
+    "pt",
+    "mcEventWeight",
+    "HadronConeExclTruthLabelID",
+    "tracks.ftagTruthOriginLabel",
+    "tracks.ftagTruthVertexIndex",
+]
 MIXTURE = {"ttbar": 0.6, "zprime": 0.4}
 KINEMATICS = {"ttbar": (20.0, 250.0), "zprime": (250.0, 5000.0)}
 """Jet pT (GeV) on which each sample is judged, as in the note."""
@@ -49,6 +59,7 @@ class GN1Settings(Settings):
         events: collisions simulated of each process; about five jets each in ttbar.
         pileup: mean number of further collisions.
         underlying_event: how simulated.
+        simulation: beams, detector, selection.
         seeds: of the trainings of each network.
         methods: compared.
         parallel: trainings at once, which share the cores.
@@ -58,20 +69,28 @@ class GN1Settings(Settings):
     events: dict[str, int]
     pileup: float = 20.0
     underlying_event: Literal["full", "overlay"] = "full"
+    simulation: SimulationSettings = SimulationSettings()
     seeds: tuple[int, ...] = (1,)
     methods: tuple[str, ...] = ("ip3d", "gn1")
     parallel: int = 1
     training: Training
 
 
-ONE_CYCLE = Training(optimiser="adamw", weight_decay=1e-5, schedule="one-cycle", warmup=0.1, learning_rate=2e-3)
+ONE_CYCLE = Training(
+    optimiser="adamw", weight_decay=1e-5, schedule="one-cycle", warmup=0.1, learning_rate=2e-3
+)
 SCALES = {
     "smoke": GN1Settings(
-        events={"ttbar": 150, "zprime": 150}, pileup=2.0, training=ONE_CYCLE.with_(epochs=2, batch_size=100)
+        events={"ttbar": 150, "zprime": 150},
+        pileup=1.0,
+        simulation=SimulationSettings(pileup=PileupSettings(train=60, valid=60, test=60)),
+        training=ONE_CYCLE.with_(epochs=2, batch_size=100),
     ),
-    "quick": GN1Settings(events={"ttbar": 18_000, "zprime": 16_000}, training=ONE_CYCLE.with_(epochs=8, batch_size=250)),
+    "quick": GN1Settings(
+        events={"ttbar": 18_000, "zprime": 16_000}, training=ONE_CYCLE.with_(epochs=8, batch_size=250)
+    ),
     "standard": GN1Settings(
-        events={"ttbar": 125_000, "zprime": 140_000},
+        events={"ttbar": 160_000, "zprime": 112_000},
         seeds=(1, 2, 3),
         methods=tuple(TAGGERS),
         parallel=2,
@@ -86,7 +105,6 @@ SCALES = {
 }
 
 
-
 @recipe(scales=SCALES)
 def gn1(settings: GN1Settings, run: Run) -> Result:
     """Graph attention network on a jet's tracks, with track-origin and vertex tasks [ATL-PHYS-PUB-2022-027]."""
@@ -96,7 +114,12 @@ def gn1(settings: GN1Settings, run: Run) -> Result:
     folders = {first: measured(settings, run, first)}
     folders |= zip(others, run.map(partial(measured, settings), others, settings.parallel), strict=True)
     result = combine([Result.read(folder / "part.json") for folder in folders.values()])
-    return page(settings, run, {unit.method: folder for unit, folder in folders.items() if unit.seed == settings.seeds[0]}, result)
+    return page(
+        settings,
+        run,
+        {unit.method: folder for unit, folder in folders.items() if unit.seed == settings.seeds[0]},
+        result,
+    )
 
 
 def seeds_of(method: str, settings: GN1Settings) -> tuple[int, ...]:
@@ -113,9 +136,17 @@ def simulated(settings: GN1Settings, run: Run) -> dict[str, Sample]:
 
         def build(path: Path, process: str = process, how: dict[str, Any] = how) -> None:
             with progress_bar(f"simulate {process}", "collisions") as progress:
-                simulate(process, out=path, workers=run.workers, progress=progress, **how)
+                simulate(
+                    process,
+                    out=path,
+                    workers=run.workers,
+                    settings=settings.simulation,
+                    progress=progress,
+                    **how,
+                )
 
-        path = run.cached(f"simulate {process}", how, build, code=["simulation", "physics"], suffix=".h5")
+        key = {**how, "settings": settings.simulation.model_dump(mode="json")}
+        path = run.cached(f"simulate {process}", key, build, code=["simulation", "physics"], suffix=".h5")
         samples[process] = open_sample(path, name=process)
     return samples
 
@@ -132,7 +163,9 @@ def training_samples(samples: dict[str, Sample]) -> tuple[Sample, Sample]:
 def measured(settings: GN1Settings, run: Run, unit: Unit) -> Path:
     """Train one tagger with one seed and measure it: a folder with `model`, scores of the test jets, `part.json`."""
     if unit.method not in settings.methods:
-        raise InputError(f"--only {unit}: the recipe has no such method{closest(unit.method, settings.methods)}")
+        raise InputError(
+            f"--only {unit}: the recipe has no such method{closest(unit.method, settings.methods)}"
+        )
     baseline = Unit(settings.methods[0], settings.seeds[0])
     reference = measured(settings, run, baseline) if unit != baseline else None
     samples = simulated(settings, run)
@@ -148,19 +181,24 @@ def measured(settings: GN1Settings, run: Run, unit: Unit) -> Path:
             tagger.save(folder / "model")
             for name, sample in judging(samples).items():
                 prediction = tagger.predict(sample)
-                ak.to_parquet(prediction, folder / f"{name}.parquet")
+                ak.to_parquet(ak.to_packed(prediction), folder / f"{name}.parquet")
                 jets, scores = scored(prediction, sample, unit)
                 taggers = [scores]
                 if reference is not None:
                     own[baseline.method] = fraction(Result.read(reference / "part.json"), baseline.method)
-                    taggers = [scored(ak.from_parquet(reference / f"{name}.parquet"), sample, baseline)[1], scores]
+                    taggers = [
+                        scored(ak.from_parquet(reference / f"{name}.parquet"), sample, baseline)[1],
+                        scores,
+                    ]
                 metrics = flavour_metrics(jets, taggers, sample=name, own=own)
                 result.metrics += [metric for metric in metrics if metric.method == unit.method]
                 result.sizes[f"test {name}"] = len(sample)
             result.metrics = with_references(result.metrics, read_references(PUBLISHED))
             result.write(folder / "part.json")
 
-    key = settings.model_dump(mode="json", include={"events", "pileup", "underlying_event", "training"})
+    key = settings.model_dump(
+        mode="json", include={"events", "pileup", "underlying_event", "simulation", "training"}
+    )
     code = ["simulation", "physics", "data", "nn", "learn", "tagging"]
     return run.cached(f"{unit.method} seed {unit.seed}", {**key, "sample seed": run.seed}, build, code=code)
 
@@ -172,29 +210,37 @@ def judging(samples: dict[str, Sample]) -> dict[str, Sample]:
 
 def scored(prediction: ak.Array, sample: Sample, unit: Unit) -> tuple[Jets, FlavourScores]:
     """The truth of jets, and what a tagger said of them."""
-    scores = FlavourScores.from_prediction(prediction, unit.method, label=LABELS[unit.method], seeds=[unit.seed])
+    scores = FlavourScores.from_prediction(
+        prediction, unit.method, label=LABELS[unit.method], seeds=[unit.seed]
+    )
     return Jets(sample.read(fields=TRUTH)), scores
 
 
 def fraction(result: Result, method: str) -> float:
     """A tagger's own f_c, as its part of the result says."""
-    return next(float(m.at["f_c"]) for m in result.metrics if m.method == method and m.at.get("f_c_choice") == "own")
+    return next(
+        float(m.at["f_c"]) for m in result.metrics if m.method == method and m.at.get("f_c_choice") == "own"
+    )
 
 
 def page(settings: GN1Settings, run: Run, folders: dict[str, Path], result: Result) -> Result:
     """The report and the result of all units; figures show the first seed of each method."""
     report = Report("GN1 on simulated collisions", f"{sum(result.sizes.values()):,} jets, {run.scale} scale")
     tests = judging(simulated(settings, run))
+    labels = {method: LABELS[method] for method in folders}
     for name in tests:
-        report.text(f"**{TITLES[name]}**, {{:g}} < pT < {{:g}} GeV".format(*KINEMATICS[name]))
-        flavour_tables(report, result.metrics, {method: LABELS[method] for method in folders}, name)
+        low, high = KINEMATICS[name]
+        report.text(
+            f"**{TITLES[name]}**, {low:g} < pT < {high:g} GeV. {verdict(result.metrics, labels, name)}"
+        )
+        flavour_tables(report, result.metrics, labels, name)
     histories = {}
     for method, folder in folders.items():
         shutil.copytree(folder / "model", run.out / method, dirs_exist_ok=True)
         histories[method] = load(folder / "model").history
     for name, sample in tests.items():
         low, high = KINEMATICS[name]
-        caption = Caption(sample=rf"{TITLES[name]}, $\sqrt{{s}}$ = 13.6 TeV, ${low:g} < p_T < {high:g}$ GeV")
+        caption = Caption(sample=rf"{TITLES[name]}, √s = 13.6 TeV, ${low:g} < p_T < {high:g}$ GeV")
         own = {method: fraction(result, method) for method in folders}
         scores = []
         for method, folder in folders.items():
@@ -202,9 +248,5 @@ def page(settings: GN1Settings, run: Run, folders: dict[str, Path], result: Resu
             scores.append(scored(ak.from_parquet(folder / f"{name}.parquet"), sample, unit)[1])
         flavour_figures(report, Jets(sample.read()), scores, caption=caption, own=own, title=TITLES[name],
                         histories=histories if name == "ttbar" else None)  # fmt: skip
-    result.seconds = run.seconds
-    result.artifacts = [*settings.methods, "report.html"]
-    report.provenance(result)
-    report.write(run.out / "report.html")
-    result.write(run.out / "result.json")
-    return result
+    result.artifacts = [*folders]
+    return run.finish(report, result, settings)

@@ -26,10 +26,12 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
+import yaml
 from pydantic import BaseModel, ConfigDict
 
 from femtobarn.data.atomic import atomic
 from femtobarn.errors import InputError, closest
+from femtobarn.evaluate.report import Report
 from femtobarn.evaluate.result import Result
 from femtobarn.learn.config import merged, parse
 from femtobarn.progress import CONSOLE
@@ -115,6 +117,7 @@ class Run:
         workers: processes at once.
         only: a single unit to run, None for all.
         seconds: wall time of each stage when it was made, in this run or an earlier one.
+        report: the page, once there is one.
     """
 
     recipe: str
@@ -127,6 +130,7 @@ class Run:
     cache: Path = field(default_factory=lambda: Path(os.environ.get("FEMTOBARN_CACHE", "runs/cache")))
     started: float = field(default_factory=time.time)
     seconds: dict[str, float] = field(default_factory=dict)
+    report: Report | None = None
 
     def cached(self, name: str, key: dict[str, Any], build: Callable[[Path], object], *, code: Sequence[str],
                suffix: str = "") -> Path:  # fmt: skip
@@ -135,19 +139,28 @@ class Run:
         Equal means: the same `key` (settings, as JSON) and the same code in the subpackages `code`. `build` must
         write whole or not at all; if it resumes by itself, an interrupted stage goes on where it was.
         """
-        digest = hashlib.sha256(json.dumps([name, key, code_version(*code)], sort_keys=True).encode()).hexdigest()
+        digest = hashlib.sha256(
+            json.dumps([name, key, code_version(*code)], sort_keys=True).encode()
+        ).hexdigest()
         path = self.cache / f"{name.replace(' ', '-')}-{digest[:12]}{suffix}"
-        note = path.with_name(path.name + ".json")
-        if path.exists() and note.exists():
-            self.seconds[name] = json.loads(note.read_text())["seconds"]
-            CONSOLE.print(f"[dim]{name}: found {path}[/]")
-            return path
+        if path.exists() and _note(path).exists():
+            return self._noted(path)
         self.cache.mkdir(parents=True, exist_ok=True)
         with self.stage(name):
             build(path)
-        with atomic(note) as temporary:
+        with atomic(_note(path)) as temporary:
             temporary.write_text(json.dumps({"stage": name, "key": key, "seconds": self.seconds[name]}))
         return path
+
+    def finish(self, report: Report, result: Result, settings: Settings) -> Result:
+        """Write the page and the result into `out`, with the times, the settings and how it was made."""
+        result.seconds = self.seconds
+        result.artifacts = [*result.artifacts, "report.html"]
+        report.provenance(result, yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
+        report.write(self.out / "report.html")
+        result.write(self.out / "result.json")
+        self.report = report
+        return result
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -158,14 +171,30 @@ class Run:
         self.seconds[name] = round(time.perf_counter() - start, 1)
         CONSOLE.print(f"[bold]{name}[/] took {self.seconds[name]:.0f} s")
 
-    def map(self, function: Callable[[Run, Unit], Path], units: Sequence[Unit], *, parallel: int = 1) -> list[Path]:
+    def map(
+        self, function: Callable[[Run, Unit], Path], units: Sequence[Unit], parallel: int = 1
+    ) -> list[Path]:
         """`function(run, unit)` for each unit, `parallel` at once in processes that share the cores evenly."""
         if parallel == 1 or len(units) == 1:
             return [function(self, unit) for unit in units]
         threads = max(1, (os.cpu_count() or 1) // parallel)
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(parallel, context, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
-            return list(pool.map(function, [self] * len(units), units))
+        with ProcessPoolExecutor(
+            parallel, context, initializer=torch.set_num_threads, initargs=(threads,)
+        ) as pool:
+            paths = list(pool.map(function, [self] * len(units), units))
+        return [self._noted(path) for path in paths]
+
+    def _noted(self, path: Path) -> Path:
+        """Take over the time that a stage of another process took."""
+        note = json.loads(_note(path).read_text())
+        self.seconds[note["stage"]] = note["seconds"]
+        return path
+
+
+def _note(path: Path) -> Path:
+    """The file beside a stage's product that says what it is and how long it took."""
+    return path.with_name(path.name + ".json")
 
 
 @cache

@@ -99,16 +99,24 @@ class IP3D(Classifier):
         smooth = gaussian_filter(counts.reshape(shape).clip(min=0.0), self.smoothing, axes=(2, 3))
         total = smooth.sum(axis=(1, 2, 3), keepdims=True)
         if not (total > 0).all():
-            missing = ", ".join(name for name, n in zip(self.classes, total.ravel(), strict=True) if not n > 0)
-            raise InputError(f"{train.name}: no selected tracks in jets of class {missing}: IP3D needs all flavours")
+            missing = ", ".join(
+                name for name, n in zip(self.classes, total.ravel(), strict=True) if not n > 0
+            )
+            raise InputError(
+                f"{train.name}: no selected tracks in jets of class {missing}: IP3D needs all flavours"
+            )
         # A cell that only some flavours reach must not decide alone: every cell gets a thousandth of a track.
-        self.log_templates = np.log((smooth + 1e-3) / (total + 1e-3 * cells)).reshape(len(self.classes), cells)
+        self.log_templates = np.log((smooth + 1e-3) / (total + 1e-3 * cells)).reshape(
+            len(self.classes), cells
+        )
         return self
 
     def predict_batch(self, batch: Batch) -> ak.Array:
         """`ip3d_pb, ip3d_pc, ip3d_pu` per jet; a jet without selected tracks has equal probabilities."""
         cell, jet = self.cells(batch)
-        likelihood = np.stack([np.bincount(jet, t[cell], minlength=len(batch)) for t in self.log_templates], axis=1)
+        likelihood = np.stack(
+            [np.bincount(jet, t[cell], minlength=len(batch)) for t in self.log_templates], axis=1
+        )
         likelihood = np.exp(likelihood - likelihood.max(axis=1, keepdims=True))
         return self.probabilities((likelihood / likelihood.sum(axis=1, keepdims=True)).astype(np.float32))
 
