@@ -70,13 +70,13 @@ def load(folder: str | Path, kind: type | None = None) -> Any:
             not those of the class, or the weights are not those of its network and inputs.
     """
     folder = Path(folder)
+    for name in ("method.yaml", "weights.safetensors", "history.json"):
+        if not (folder / name).is_file():
+            raise InputError(f"{folder}: not a saved method, it has no {name}")
     try:
         description = _Description.model_validate(yaml.safe_load((folder / "method.yaml").read_text()))
         state = load_file(folder / "weights.safetensors")
         history = json.loads((folder / "history.json").read_text())
-    except FileNotFoundError as error:
-        missing = Path(error.filename or folder).name
-        raise InputError(f"{folder}: not a saved method, it has no {missing}") from None
     except (OSError, yaml.YAMLError, json.JSONDecodeError, SafetensorError) as error:
         raise InputError(f"{folder}: cannot be read as a saved method ({_line(error)})") from None
     except ValidationError as error:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from femtobarn.data.inputs import Collection, Inputs, Label
 from femtobarn.data.ragged import Batch
+from femtobarn.errors import InputError
 from femtobarn.learn.method import Classifier, method
 from femtobarn.learn.training import Training
 from femtobarn.nn.attention import GATv2
@@ -101,11 +102,15 @@ class GN1(Classifier):
     leptons: bool = False
 
     def default_inputs(self) -> Inputs:
-        """The paper's 21 track and 2 jet features; jets from taus are left out."""
+        """The paper's 21 track and 2 jet features; jets from taus are left out.
+
+        Without auxiliary tasks the tracks need no truth.
+        """
+        origin = {"origin": Label(field="ftagTruthOriginLabel", classes=ORIGINS)}
         tracks = Collection(
             features=[*TRACK_FEATURES, *(["leptonID"] if self.leptons else [])],
-            labels={"origin": Label(field="ftagTruthOriginLabel", classes=ORIGINS)},
-            fields=["ftagTruthVertexIndex"],
+            labels=origin if self.origin_weight or self.vertex_weight else {},
+            fields=["ftagTruthVertexIndex"] if self.vertex_weight else [],
             max_length=40,
             order_by="IP3D_signed_d0_significance",
         )
@@ -122,7 +127,22 @@ class GN1(Classifier):
         return Training(optimiser="adam", learning_rate=1e-3, batch_size=4000, epochs=100)
 
     def network(self, inputs: Inputs, statistics: Statistics | None = None) -> nn.Module:
-        """See `Network`."""
+        """See `Network`.
+
+        Raises:
+            InputError: when the inputs lack the tracks, or the truth that an auxiliary task is trained on.
+        """
+        tracks = inputs.collections.get("tracks")
+        if tracks is None or "jet" not in inputs.labels:
+            raise InputError("GN1's inputs need a collection 'tracks' and a label 'jet'")
+        if (self.origin_weight or self.vertex_weight) and "origin" not in tracks.labels:
+            raise InputError(
+                "the inputs have no label 'origin' of tracks; give one or switch off auxiliary tasks"
+            )
+        if self.vertex_weight and "ftagTruthVertexIndex" not in tracks.fields:
+            raise InputError(
+                "the inputs lack the tracks' ftagTruthVertexIndex; add it or set vertex_weight=0"
+            )
         return Network(self, inputs, statistics)
 
     def loss(self, output: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
@@ -189,8 +209,8 @@ class Network(nn.Module):
         self.jet = dense([width, *gn1.jet_head, len(inputs.labels["jet"].classes)])
         self.origin = TokenHead(width, width, gn1.origin_head, len(ORIGINS)) if gn1.origin_weight else None
         self.vertex = PairHead(width, width, gn1.vertex_head) if gn1.vertex_weight else None
-        counts = statistics.counts["tracks.origin"] if statistics else [1.0] * len(ORIGINS)
-        self.register_buffer("balance", inverse_frequencies(counts))
+        counts = statistics.counts.get("tracks.origin") if statistics else None
+        self.register_buffer("balance", inverse_frequencies(counts or [1.0] * len(ORIGINS)))
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """`jet` (B, 3) and `origin` (T, 7) logits, `vertex` (P,) logits of track pairs `i`, `j` (P,)."""
