@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -37,7 +38,7 @@ Result = TypeVar("Result")
 
 
 class Summary(BaseModel):
-    """What a simulation made; `seconds` are CPU seconds by stage of the blocks made in this run."""
+    """What a simulation made; `seconds` are CPU seconds by stage, spent in this run."""
 
     events: int
     jets: int
@@ -114,9 +115,11 @@ def simulate(
         if pileup > 0 or overlay:
             total.seconds["pool"] = _make_pools(settings, pools, executor)
         for index, rows in enumerate(_rows(blocks, parts, executor, workers, total.seconds)):
+            start = time.process_time()
             rows = rows[rows.eventNumber < n]
             writer.append(rows)
             total.add(rows)
+            total.seconds["write"] = total.seconds.get("write", 0.0) + time.process_time() - start
             if progress:
                 progress(min(n, (index + 1) * BLOCK), n)
     parts.remove()
@@ -195,9 +198,10 @@ def _rows(
             yield ak.from_parquet(parts.path(block))
             continue
         rows, spent = next(fresh)
-        for stage, time in spent.items():
-            seconds[stage] = seconds.get(stage, 0.0) + time
+        start = time.process_time()
         parts.keep(block, rows)
+        for stage, cpu in (*spent.items(), ("write", time.process_time() - start)):
+            seconds[stage] = seconds.get(stage, 0.0) + cpu
         yield rows
 
 
@@ -232,7 +236,7 @@ def _make_pools(settings: SimulationSettings, folder: Path, executor: Executor |
         results = list(
             _ordered(_pool_task, [(split, index, settings) for index in range(size)], executor, size)
         )
-        spent += sum(time for _, time in results)
+        spent += sum(cpu for _, cpu in results)
         with atomic(path) as temporary, temporary.open("wb") as file:
             names = list(results[0][0])
             joined: dict[str, Any] = {
