@@ -12,8 +12,8 @@ simulated jets level 4 makes files 4 % smaller and takes twice the time.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,13 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from femtobarn.data.atomic import atomic
-from femtobarn.data.reader import build, file_key
+from femtobarn.data.hdf5 import created, open_hdf5
+from femtobarn.data.reader import build, clipped, file_key
 from femtobarn.data.schema import DType, Schema
 from femtobarn.data.units import factor
 from femtobarn.errors import InputError
 
-__all__ = ["AtlasReader", "AtlasWriter", "disk_full", "is_atlas", "open_hdf5"]
+__all__ = ["AtlasReader", "AtlasWriter", "is_atlas"]
 
 ALIASES = {"pt_btagJes": "pt", "eta_btagJes": "eta"}
 """Names in files -> names in memory."""
@@ -38,25 +38,6 @@ CHUNK = 1000
 """Jets per HDF5 chunk."""
 
 _BLOCK = 4 * CHUNK  # jets decompressed at a time, before the padding is thrown away
-
-
-@contextmanager
-def open_hdf5(path: Path) -> Iterator[h5py.File]:
-    """Open an HDF5 file to read.
-
-    Raises:
-        InputError: when it is not there, is no HDF5 file, or cannot be read to its end (truncated, corrupt).
-    """
-    if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
-    try:
-        with h5py.File(path, "r", rdcc_nbytes=32 << 20) as file:
-            yield file
-    except OSError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"{path}: not a readable HDF5 file, truncated or corrupt ({reason}); copy it again"
-        ) from error
 
 
 def is_atlas(file: h5py.File) -> bool:
@@ -125,7 +106,7 @@ class AtlasReader:
     def read(self, start: int, stop: int, fields: Sequence[str] | None = None) -> ak.Array:
         """Rows `start:stop`; memory stays bounded by what is kept, padding is dropped block by block."""
         wanted = self.schema.restrict(fields, self.name)
-        stop = max(start, min(stop, self._length))
+        start, stop = clipped(start, stop, self._length)
         columns: dict[str, Any] = {}
         with open_hdf5(Path(self.name)) as file:
             if wanted.scalars:
@@ -156,7 +137,7 @@ class AtlasReader:
 
     def _scaled(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
         scale = factor(name.rpartition(".")[2], self._units, self.name)
-        return values if scale == 1.0 else (values * values.dtype.type(scale))
+        return values if scale == 1.0 else _times(values, scale)
 
 
 def _memory(dtype: DType) -> DType:
@@ -219,8 +200,7 @@ class AtlasWriter:
         self._length = 0
 
     def __enter__(self) -> AtlasWriter:
-        temporary = self._stack.enter_context(atomic(self.path))
-        self._file = self._stack.enter_context(h5py.File(temporary, "w", libver="v110", rdcc_nbytes=64 << 20))
+        self._file, self._guard = self._stack.enter_context(created(self.path))
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -237,16 +217,15 @@ class AtlasWriter:
             raise InputError(
                 f"{self.path}: the ATLAS layout has no place for '{next(iter(schema.other))}'; write Parquet"
             )
-        with disk_full(self.path):
-            jets = np.zeros(
-                len(array), [(_stored(name, schema), _disk(kind)) for name, kind in schema.scalars.items()]
-            )
-            for name in schema.scalars:
-                jets[_stored(name, schema)] = _to_mev(name, ak.to_numpy(array[name]))
-            self._write("jets", jets)
-            for name in schema.collections:
-                self._write(name, self._padded(array[name], schema.collections[name]))
-            self._length += len(array)
+        stored = {name: _stored(name, schema) for name in schema.scalars}
+        jets = np.zeros(len(array), [(stored[name], _disk(kind)) for name, kind in schema.scalars.items()])
+        for name in schema.scalars:
+            jets[stored[name]] = _to_mev(name, ak.to_numpy(array[name]))
+        self._write("jets", jets)
+        for name in schema.collections:
+            self._write(name, self._padded(array[name], schema.collections[name]))
+        self._guard.check()
+        self._length += len(array)
 
     def _padded(self, collection: ak.Array, inner: Mapping[str, DType]) -> NDArray[Any]:
         collection = collection[:, : self.max_length]
@@ -282,17 +261,6 @@ class AtlasWriter:
         data[len(data) - len(rows) :] = rows
 
 
-@contextmanager
-def disk_full(path: Path) -> Iterator[None]:
-    """Say in one sentence that a file could not be written to."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be written ({str(error).splitlines()[0]}); is the disk full?"
-        ) from error
-
-
 def _stored(name: str, schema: Schema) -> str:
     """Name in the file: pt and eta go under their ATLAS names unless those are taken."""
     names = {alias: stored for stored, alias in ALIASES.items()}
@@ -305,4 +273,10 @@ def _disk(dtype: DType) -> DType:
 
 def _to_mev(name: str, values: NDArray[Any]) -> NDArray[Any]:
     scale = factor(name, "MeV", name)
-    return values if scale == 1.0 else values * np.float32(1 / scale)
+    return values if scale == 1.0 else _times(values, 1 / scale)
+
+
+def _times(values: NDArray[Any], scale: float) -> NDArray[Any]:
+    """The product, rounded once: 60000 MeV are 60 GeV to the last bit."""
+    scaled: NDArray[Any] = np.multiply(values, scale, dtype=np.float64).astype(values.dtype)
+    return scaled

@@ -13,6 +13,8 @@ from femtobarn.errors import InputError
 
 __all__ = ["atomic"]
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
@@ -60,9 +62,8 @@ def _remove(path: Path) -> None:
 
 
 def _explained(error: OSError, path: Path) -> Exception:
-    # h5py reports a full disk as an OSError without errno, with the number in its text.
-    text = str(error)
-    if error.errno == errno.ENOSPC or f"errno = {errno.ENOSPC}" in text or "No space left" in text:
+    # h5py and pyarrow report a full disk as an OSError without errno, with the system's words in its text.
+    if error.errno in _FULL or any(os.strerror(number) in str(error) for number in _FULL):
         return InputError(f"{path}: the disk is full; nothing was written; make room or choose another place")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
         return InputError(f"{path}: cannot be written ({error.strerror}); choose another place")

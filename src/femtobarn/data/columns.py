@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -177,19 +178,21 @@ class Table:
 
     def __getstate__(self) -> dict[str, Any]:
         # Open files do not travel to other processes.
-        return {key: value for key, value in self.__dict__.items() if key != "_files"}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_files", "_closing")}
 
     @cached_property
-    def _files(self) -> dict[str, Any]:
+    def _files(self) -> dict[str, int]:
         names = [f"{name}.bin" for name in self._columns]
         for collection, columns in self._collections.items():
             names += [f"{collection}.offsets.bin", *(f"{collection}.{name}.bin" for name in columns)]
-        return {name: (self._folder / name).open("rb", buffering=0) for name in names}
+        files = {name: os.open(self._folder / name, os.O_RDONLY) for name in names}
+        self._closing = weakref.finalize(self, _close, list(files.values()))
+        return files
 
     def close(self) -> None:
         """Close the files; reading opens them again."""
-        for file in self.__dict__.pop("_files", {}).values():
-            file.close()
+        if self.__dict__.pop("_files", None) is not None:
+            self._closing()
 
     def read(self, ranges: Sequence[tuple[int, int]], pool: dict[str, Array] | None = None) -> Columns:
         """Ranges of rows, one after the other; `pool` keeps the buffers for the next call."""
@@ -231,9 +234,14 @@ class Table:
 
     def _fill(self, name: str, buffer: memoryview, position: int) -> None:
         while buffer:
-            count = os.preadv(self._files[name].fileno(), [buffer], position)
+            count = os.preadv(self._files[name], [buffer], position)
             if count == 0:
                 raise InputError(
                     f"{self._folder / name} ends too early: delete the folder, it will be built anew"
                 )
             buffer, position = buffer[count:], position + count
+
+
+def _close(files: list[int]) -> None:
+    for file in files:
+        os.close(file)

@@ -10,7 +10,7 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from femtobarn.data.reader import Reader, build
+from femtobarn.data.reader import Reader, build, clipped
 from femtobarn.data.root import zipped
 from femtobarn.data.schema import Schema
 from femtobarn.errors import InputError, closest
@@ -79,7 +79,7 @@ class CollectionReader:
     def read(self, start: int, stop: int, fields: Sequence[str] | None = None) -> ak.Array:
         """Members `start:stop`, counted through all events."""
         wanted = self.schema.restrict(fields, self.name)
-        stop = max(start, min(stop, len(self)))
+        start, stop = clipped(start, stop, len(self))
         low = int(np.searchsorted(self._offsets, start, side="right")) - 1
         high = max(low, int(np.searchsorted(self._offsets, stop, side="left")))
         inner = [name for name in wanted.scalars if name in self._members]

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from femtobarn.data.atlas import AtlasReader, AtlasWriter, is_atlas, open_hdf5
+from femtobarn.data.atlas import AtlasReader, AtlasWriter, is_atlas
 from femtobarn.data.flatten import CollectionReader
+from femtobarn.data.hdf5 import open_hdf5
 from femtobarn.data.nested import NestedReader, NestedWriter, is_nested
 from femtobarn.data.parquet import ParquetReader, ParquetWriter
 from femtobarn.data.reader import Reader, Writer

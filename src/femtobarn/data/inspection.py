@@ -10,8 +10,9 @@ import h5py
 import numpy as np
 from pydantic import BaseModel
 
-from femtobarn.data.atlas import is_atlas, open_hdf5
+from femtobarn.data.atlas import is_atlas
 from femtobarn.data.formats import HDF5, find_files, open_reader
+from femtobarn.data.hdf5 import open_hdf5
 from femtobarn.data.nested import is_nested
 from femtobarn.data.reader import Reader
 from femtobarn.data.root import RootReader

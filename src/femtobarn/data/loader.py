@@ -55,7 +55,7 @@ class Loader:
         self.cache, self.batch_size, self.seed, self.shuffle = cache, batch_size, seed, shuffle
         self.rank, self.world = rank, world
         # Small samples get small blocks, so that every process has several.
-        self._block = max(1, min(block, len(cache) // (4 * world)))
+        self._block = max(1, min(block, len(cache) // (32 * world)))
         self._blocks_per_buffer = max(1, buffer // self._block)
 
     @property

@@ -20,9 +20,8 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from femtobarn.data.atlas import disk_full, open_hdf5
-from femtobarn.data.atomic import atomic
-from femtobarn.data.reader import build, file_key, pick
+from femtobarn.data.hdf5 import created, open_hdf5
+from femtobarn.data.reader import build, clipped, file_key, pick
 from femtobarn.data.schema import Schema
 from femtobarn.errors import InputError
 
@@ -59,7 +58,7 @@ class NestedReader:
     def read(self, start: int, stop: int, fields: Sequence[str] | None = None) -> ak.Array:
         """Rows `start:stop` with the given fields."""
         wanted = self.schema.restrict(fields, self.name)
-        stop = max(start, min(stop, self._length))
+        start, stop = clipped(start, stop, self._length)
         inner: dict[str, set[str]] = {}
         for name in wanted.names:
             outer, _, nested = name.partition(".")
@@ -81,7 +80,7 @@ def _read(node: h5py.Group | h5py.Dataset, start: int, stop: int, only: set[str]
         return ak.contents.RecordArray(
             [_read(node[name], start, stop) for name in names], names, length=stop - start
         )
-    offsets = node["offsets"][start : stop + 1]
+    offsets = node["offsets"][start : stop + 1] if stop > start else np.zeros(1, np.int64)
     content = _read(node["content"], int(offsets[0]), int(offsets[-1]), only)
     if kind == "string":
         content = ak.contents.NumpyArray(content.data, parameters={"__array__": "char"})
@@ -106,10 +105,10 @@ class NestedWriter:
         }
         self._stack = ExitStack()
         self._length = 0
+        self._lengths: dict[str, int] = {}  # of each list's content so far
 
     def __enter__(self) -> NestedWriter:
-        temporary = self._stack.enter_context(atomic(self.path))
-        self._file = self._stack.enter_context(h5py.File(temporary, "w", libver="v110"))
+        self._file, self._guard = self._stack.enter_context(created(self.path))
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -120,8 +119,8 @@ class NestedWriter:
 
     def append(self, array: ak.Array) -> None:
         """Add rows."""
-        with disk_full(self.path):
-            self._append(self._file, "events", ak.to_packed(ak.from_regular(array, axis=None)).layout)
+        self._append(self._file, "events", ak.to_packed(ak.from_regular(array, axis=None)).layout)
+        self._guard.check()
         self._length += len(array)
 
     def _append(self, parent: h5py.Group, name: str, layout: Any) -> None:
@@ -140,8 +139,10 @@ class NestedWriter:
             layout = layout.to_ListOffsetArray64(True)
             if "offsets" not in group:
                 self._extend(group, "offsets", np.zeros(1, np.int64))
-            last = int(group["offsets"][-1])
-            self._extend(group, "offsets", np.asarray(layout.offsets.data[1:]) + last)
+            last = self._lengths.get(group.name, 0)
+            offsets = np.asarray(layout.offsets.data[1:]) + last
+            self._extend(group, "offsets", offsets)
+            self._lengths[group.name] = int(offsets[-1]) if len(offsets) else last
             content = layout.content[: int(layout.offsets[-1])]
             if string:
                 self._extend(group, "content", np.asarray(content.data))

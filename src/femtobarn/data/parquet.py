@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from femtobarn.data.atomic import atomic
-from femtobarn.data.reader import build, file_key, pick
+from femtobarn.data.reader import build, clipped, file_key, pick
 from femtobarn.data.schema import Schema
 from femtobarn.errors import InputError
 
@@ -47,6 +47,10 @@ class ParquetReader:
             file = pq.ParquetFile(path)
             arrow = file.schema_arrow
             groups = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            # Leaves come in the same order in both schemas; what lists are called depends on the writer.
+            paths = [file.schema.column(column).path for column in range(len(file.schema))]
+        names = [name for field in arrow for name in _leaves(field.name, field.type)]
+        self._columns = list(zip(names, paths, strict=True))
         self._starts = [0]
         for rows in groups:
             self._starts.append(self._starts[-1] + rows)
@@ -65,24 +69,33 @@ class ParquetReader:
     def read(self, start: int, stop: int, fields: Sequence[str] | None = None) -> ak.Array:
         """Rows `start:stop` with the given fields."""
         wanted = self.schema.restrict(fields, self.name)
-        stop = max(start, min(stop, len(self)))
+        start, stop = clipped(start, stop, len(self))
         groups = [
             group
             for group, (first, last) in enumerate(zip(self._starts, self._starts[1:], strict=False))
             if first < stop and last > start
         ]
-        columns = list(wanted.scalars)
-        for name, inner in wanted.collections.items():
-            columns += [f"{name}.list.element.{key}" if key else name for key in inner]
-        columns += [name.replace(".", ".list.element.") for name in wanted.other]
+        columns = [
+            path
+            for name, path in self._columns
+            if any(f"{name}.".startswith(f"{top}.") for top in wanted.names)
+        ]
         if not columns:
             return build({}, stop - start)
         with _readable(Path(self.name)):
-            file = pq.ParquetFile(self.name)
-            table = file.read_row_groups(groups, columns=columns)
+            table = pq.ParquetFile(self.name).read_row_groups(groups, columns=columns)
         first = self._starts[groups[0]] if groups else start
         rows = _plain(ak.from_arrow(table.slice(start - first, stop - start)))
         return pick(rows, wanted)
+
+
+def _leaves(name: str, kind: pa.DataType) -> list[str]:
+    """Dotted names of the columns that hold a field: "tracks.d0"."""
+    if pa.types.is_struct(kind):
+        return [leaf for inner in kind for leaf in _leaves(f"{name}.{inner.name}", inner.type)]
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return _leaves(name, kind.value_type)
+    return [f"{name}.key", f"{name}.value"] if pa.types.is_map(kind) else [name]
 
 
 def _plain(array: ak.Array) -> ak.Array:

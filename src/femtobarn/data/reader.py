@@ -13,7 +13,7 @@ import numpy as np
 from femtobarn.data.schema import Schema
 from femtobarn.errors import InputError
 
-__all__ = ["MemoryReader", "Reader", "Writer", "build", "file_key", "pick"]
+__all__ = ["MemoryReader", "Reader", "Writer", "build", "clipped", "file_key", "pick"]
 
 
 class Reader(Protocol):
@@ -83,6 +83,12 @@ class MemoryReader:
         if fields is None:
             return rows
         return pick(rows, self.schema.restrict(fields, self.name))
+
+
+def clipped(start: int, stop: int, length: int) -> tuple[int, int]:
+    """The part of a range of rows that a file of this length has."""
+    start = min(start, length)
+    return start, max(start, min(stop, length))
 
 
 def file_key(path: Path, *options: object) -> str:

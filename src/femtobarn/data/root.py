@@ -21,7 +21,7 @@ import numpy as np
 import uproot
 
 from femtobarn.data.atomic import atomic
-from femtobarn.data.reader import build, file_key, pick
+from femtobarn.data.reader import build, clipped, file_key, pick
 from femtobarn.data.schema import DType, Schema
 from femtobarn.errors import InputError, closest
 
@@ -131,11 +131,12 @@ class RootReader:
             self.schema.collections.update(single.collections)
             self.schema.other.update(single.other)
         for base, members in grouped.items():
-            name = base if base not in self._keys else f"{base}_"
+            alone = len(members) == 1 and not members[0][0].startswith(f"{base}_")
+            name = members[0][0] if alone else base
+            name += "_" if name in self._keys else ""
             fields = self.schema.collections.setdefault(name, {})
             for branch_name, key, dtype in members:
-                inner = branch_name.removeprefix(f"{base}_")
-                inner = "" if branch_name == base and len(members) == 1 else inner
+                inner = "" if alone else branch_name.removeprefix(f"{base}_")
                 fields[inner] = dtype
                 self._keys[f"{name}.{inner}" if inner else name] = key
 
@@ -149,7 +150,7 @@ class RootReader:
     def read(self, start: int, stop: int, fields: Sequence[str] | None = None) -> ak.Array:
         """Entries `start:stop`; only the baskets needed are read."""
         wanted = self.schema.restrict(fields, self.name)
-        stop = max(start, min(stop, len(self)))
+        start, stop = clipped(start, stop, len(self))
         with _readable(Path(self.name)):
             if self._ntuple:
                 tops = list(dict.fromkeys(name.partition(".")[0] for name in wanted.names))

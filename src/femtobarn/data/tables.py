@@ -39,10 +39,11 @@ def arrays_of(path: Path) -> dict[str, NDArray[Any]]:
         InputError: when the file cannot be read, or only by unpickling.
     """
     try:
-        stored = np.load(path, allow_pickle=False)
-        if isinstance(stored, np.ndarray):
-            return {"x": stored}
-        with stored:
+        # NumPy leaves a broken file open when it opens it itself.
+        with path.open("rb") as file:
+            stored = np.load(file, allow_pickle=False)
+            if isinstance(stored, np.ndarray):
+                return {"x": stored}
             return {name: stored[name] for name in stored.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(f"{path}: not a readable NumPy file, truncated or corrupt ({error})") from error
