@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from femtobarn.data.inputs import Collection, Inputs, Label
+from femtobarn.data.inputs import Collection, Feature, Inputs, Label
 from femtobarn.data.ragged import Batch
 from femtobarn.errors import InputError
 from femtobarn.learn.method import Classifier, method
@@ -52,6 +52,9 @@ TRACK_FEATURES = [
 ]
 """The paper's 21 inputs per track (Table 1), by their names in ATLAS files."""
 
+LONG_TAILS = ["pt", "IP3D_signed_d0_significance", "IP3D_signed_z0_significance"]
+"""Read as asinh: standardised as they are, their tails would squeeze their cores to a point."""
+
 ORIGINS = {
     "Pileup": ["Pileup"],
     "Fake": ["Fake"],
@@ -65,6 +68,10 @@ ORIGINS = {
 
 HEAVY_FLAVOUR = [3, 4, 5]
 """Origins whose pairs count double in the vertex loss: FromB, FromBC, FromC."""
+
+
+def _feature(name: str) -> Feature:
+    return Feature(name=name, transform="asinh" if name in LONG_TAILS else "none")
 
 
 @method
@@ -102,13 +109,15 @@ class GN1(Classifier):
     leptons: bool = False
 
     def default_inputs(self) -> Inputs:
-        """The paper's 21 track and 2 jet features; jets from taus are left out.
+        """The paper's 21 track and 2 jet features, those with long tails as asinh so that these do not squeeze
+        their cores together when all are standardised; jets from taus are left out.
 
         Without auxiliary tasks the tracks need no truth.
         """
         origin = {"origin": Label(field="ftagTruthOriginLabel", classes=ORIGINS)}
+        names = [*TRACK_FEATURES, *(["leptonID"] if self.leptons else [])]
         tracks = Collection(
-            features=[*TRACK_FEATURES, *(["leptonID"] if self.leptons else [])],
+            features=[_feature(name) for name in names],
             labels=origin if self.origin_weight or self.vertex_weight else {},
             fields=["ftagTruthVertexIndex"] if self.vertex_weight else [],
             max_length=40,
@@ -116,7 +125,7 @@ class GN1(Classifier):
         )
         flavour = Label(field="flavour_label", classes={"b": ["bjets"], "c": ["cjets"], "u": ["ujets"]})
         return Inputs(
-            event=JET_FEATURES,
+            event=[_feature(name) for name in JET_FEATURES],
             collections={"tracks": tracks},
             labels={"jet": flavour},
             weight="mcEventWeight",
