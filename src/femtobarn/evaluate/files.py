@@ -101,7 +101,7 @@ def evaluate_files(
 
 def _source(sample: Sample) -> str:
     """What stands above the figures: the sample's name; ours is a simulation and says so."""
-    return "femtobarn simulation" if "femtobarn" in str(sample.attributes.get("config", "")) else sample.name
+    return "femtobarn simulation" if "femtobarn" in sample.attributes.get("versions", {}) else sample.name
 
 
 def _field(sample: Sample, name: str, collection: str | None) -> str:

@@ -74,7 +74,10 @@ def _rejections(
 ) -> list[Metric]:
     metrics = []
     signal = jets.survival(score, "b")
-    for flavour, name in (("c", "c_rejection"), ("u", "light_rejection")):
+    backgrounds = {"c": "c_rejection", "u": "light_rejection", "tau": "tau_rejection"}
+    for flavour, name in backgrounds.items():
+        if not (jets.flavour == flavour).any():
+            continue
         result = rejection(signal, jets.survival(score, flavour), points)
         for point, value, error, limit in zip(points, *result, strict=True):
             where: At = {"b_efficiency": point, **at}
