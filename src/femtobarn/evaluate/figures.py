@@ -133,6 +133,9 @@ def distribution_figure(
         else:
             axes.set_ylim(0, top * 1.45)
         axes.set_xlim(edges[0], edges[-1])
+        if whole:
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
+            axes.tick_params(axis="x", which="minor", bottom=False, top=False)
         axes.set_xlabel(label)
         axes.set_ylabel("Normalised")
         axes.legend(loc="upper right", ncols=2, fontsize=12.5, columnspacing=1)
@@ -266,7 +269,7 @@ def origin_auc_figure(
 ) -> Figure:  # fmt: skip
     """One-vs-rest AUC of each track origin, a row each, for each method that classifies tracks."""
     with figure_style():
-        figure, (axes,) = canvas((0.5 * len(classes),), left=1.6)
+        figure, (axes,) = canvas((0.45 * len(classes) + 0.3 * len(areas),), left=1.6)
         for place, (name, area) in enumerate(areas.items()):
             line = lines[name]
             shift = (place - (len(areas) - 1) / 2) * 0.22
@@ -277,7 +280,7 @@ def origin_auc_figure(
             axes.axvline(means[name], color=line.colour, linestyle=line.dash, linewidth=1.2, zorder=0)
         axes.set_yticks(range(len(classes)), classes)
         axes.tick_params(axis="y", which="minor", left=False, right=False)
-        axes.set_ylim(len(classes) - 0.4, -0.6)
+        axes.set_ylim(len(classes) - 0.4 + 0.6 * len(areas), -0.6)  # room for the legend
         lowest = np.nanmin([np.nanmin(area.value) for area in areas.values()])
         axes.set_xlim(min(0.79, np.floor(20 * lowest - 0.3) / 20), 1.0)
         axes.grid(axis="x", color="0.9")
@@ -290,28 +293,20 @@ def origin_auc_figure(
 def origin_roc_figure(curves: Mapping[str, tuple[Floats, Floats, float]], caption: Caption) -> Figure:
     """ROC of each track origin: (false positive rate, efficiency, area) by class."""
     colours = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000", "#999999"]
-    dashes = [
-        "-",
-        (0, (5, 1.5)),
-        (0, (4, 1.2, 1, 1.2)),
-        (0, (1, 1)),
-        "-",
-        (0, (5, 1.5)),
-        (0, (4, 1.2, 1, 1.2)),
-        (0, (1, 1)),
-    ]
+    dashes = 2 * ["-", (0, (5, 1.5)), (0, (4, 1.2, 1, 1.2)), (0, (1, 1))]
     grid = np.concatenate([[0], np.geomspace(1e-4, 1, 200)])
     with figure_style():
-        figure, (axes,) = canvas((4.0,))
+        figure, (axes,) = canvas((4.6,))
         for (name, (false, true, area)), colour, dash in zip(curves.items(), colours, dashes, strict=False):
             axes.plot(
                 grid, np.interp(grid, false, true), color=colour, linestyle=dash, label=f"{name} ({area:.3f})"
             )
         log_axis(axes, "x", 1e-3, 1)
-        axes.set_ylim(0, 1.02)
+        axes.set_ylim(0, 1.45)
+        axes.set_yticks(np.linspace(0, 1, 6))
         axes.set_xlabel("Fraction of other tracks")
         axes.set_ylabel("Fraction of tracks of this origin")
-        axes.legend(loc="best", title="origin (AUC)", fontsize=12.5, alignment="left")
+        axes.legend(loc="upper left", title="origin (AUC)", fontsize=12.5, alignment="left", ncols=2)
         headline(axes, caption)
     return figure
 

@@ -97,7 +97,7 @@ def flavour_figures(
         caption: who made the sample and what it is, above every figure.
         own, common: the f_c of each tagger, and of all.
         working_point: b-efficiency of the figures against pT.
-        pt_edges: bins of jet pT (GeV); None: quantiles of the b-jets' pT.
+        pt_edges: bins of jet pT (GeV); None: with the same number of b-jets each.
         histories: training history by method.
         title: of the sample, in front of the names of the sections.
     """
@@ -124,10 +124,14 @@ def flavour_figures(
 
 
 def _pt_edges(jets: Jets) -> Floats:
-    pt = ak.to_numpy(jets.rows.pt)[jets.flavour == "b"].astype(np.float64)
-    steps = np.quantile(pt, np.linspace(0.002, 0.995, 9))
-    edges: Floats = np.unique(np.round(steps / 5) * 5)
-    return edges if len(edges) > 2 else np.array([pt.min(), np.median(pt), pt.max() + 1.0])
+    """Three to nine bins with as many b-jets each, with about a thousand light-jets each or more."""
+    pt = ak.to_numpy(jets.rows.pt).astype(np.float64)
+    bins = int(np.clip((jets.flavour == "u").sum() / 1000, 3, 9))
+    steps = np.quantile(pt[jets.flavour == "b"], np.linspace(0, 1, bins + 1))
+    width = 5.0 if steps[-1] < 500 else 25.0
+    edges: Floats = np.unique(np.round(steps / width) * width)
+    edges[-1] += 0.0 if edges[-1] > pt.max() else width
+    return edges
 
 
 @dataclass(frozen=True)
