@@ -1,10 +1,10 @@
-"""The floor's claims in one run: reading, training, simulating, and memory that does not grow with the sample.
+"""The floor's claims in one run: reading, training, simulating.
 
     python benchmarks/floor.py [--out results/floor-benchmark.json]
 
-Runs `read.py` and `gn1_training.py`, and simulates ttbar collisions at a pile-up of 20 in one worker. The simulation's
-share is what femtobarn's own code takes of all CPU seconds, imports and the writing of the file included, fastjet
-counted as ours; the pool of minimum-bias collisions is made before.
+Runs `read.py` and `gn1_training.py`, and simulates ttbar collisions at a pile-up of 20 in one worker. The
+simulation's share is what femtobarn's own code takes of all CPU seconds, imports and the writing of the file
+included, fastjet counted as ours; the pool of minimum-bias collisions is made before.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from femtobarn.simulation import simulate
 HERE = Path(__file__).parent
 EVENTS = 4000
 NOTES = {
-    "read_ratio": "jets/s of shuffled packed batches over salt's way of reading the same jets from ATLAS-layout HDF5",
-    "train_flops_fraction": "GN1 with both auxiliary tasks on one thread, over a 3600 x 64 x 64 matrix product",
+    "read_ratio": "jets/s of shuffled packed batches over salt's way of reading the same ATLAS-layout HDF5",
+    "train_flops_fraction": "GN1 with both auxiliary tasks on one thread over a 3600 x 64 x 64 product",
     "train_rate": "jets/s on one thread, 7.2 tracks per jet",
     "simulation_share": "femtobarn's share of the CPU time of `simulate ttbar` at a pile-up of 20",
     "simulation_rate": "jets per CPU second of `simulate ttbar` at a pile-up of 20",

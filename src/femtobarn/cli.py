@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,8 +19,13 @@ from rich.table import Table
 from femtobarn import registry
 from femtobarn.errors import InputError
 
-app = typer.Typer(help="Machine learning for high energy physics, from collisions to a result.", no_args_is_help=True,
-                  add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)  # fmt: skip
+app = typer.Typer(
+    help="Machine learning for high energy physics, from collisions to a result.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Print for machines.")]
 Seed = Annotated[int, typer.Option(help="Seed of every random number.", min=0)]
@@ -71,10 +74,16 @@ def methods(as_json: Json = False) -> None:
 
 
 @app.command()
-def run(recipe: str, scale: Annotated[str, typer.Option(help="smoke, quick, standard or full.")] = "quick",
-        only: Annotated[str | None, typer.Option(help="One unit: METHOD:SEED.")] = None,
-        out: Annotated[Path | None, typer.Option(help="Folder for the page, the result and the models.")] = None,
-        seed: Seed = 1, workers: Workers = CORES, changes: Changes = None, as_json: Json = False) -> None:  # fmt: skip
+def run(
+    recipe: str,
+    scale: Annotated[str, typer.Option(help="smoke, quick, standard or full.")] = "quick",
+    only: Annotated[str | None, typer.Option(help="One unit: METHOD:SEED.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the page, the result and the models.")] = None,
+    seed: Seed = 1,
+    workers: Workers = CORES,
+    changes: Changes = None,
+    as_json: Json = False,
+) -> None:
     """Repeat a published system: simulate, train, measure, report."""
     from femtobarn.evaluate.numbers import duration
     from femtobarn.recipes.run import Run, Unit
@@ -95,24 +104,46 @@ def run(recipe: str, scale: Annotated[str, typer.Option(help="smoke, quick, stan
 
 
 @app.command()
-def simulate(process: str, out: Annotated[Path, typer.Option(help="File to write: .h5 (ATLAS layout) or .parquet.")],
-             n: Annotated[int, typer.Option("-n", help="Collisions to simulate.", min=1)],
-             pileup: Annotated[float, typer.Option(help="Mean number of further collisions per crossing.", min=0)] = 20.0,
-             seed: Seed = 1, workers: Workers = CORES,
-             scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
-             underlying_event: Annotated[str, typer.Option(help="full, or overlay: minimum-bias events instead of "
-                                                                "multi-parton interactions, three times faster.")] = "full",
-             changes: Changes = None, as_json: Json = False) -> None:  # fmt: skip
+def simulate(
+    process: str,
+    out: Annotated[Path, typer.Option(help="File to write: .h5 (ATLAS layout) or .parquet.")],
+    n: Annotated[int, typer.Option("-n", help="Collisions to simulate.", min=1)],
+    pileup: Annotated[
+        float, typer.Option(help="Mean number of further collisions per crossing.", min=0)
+    ] = 20.0,
+    seed: Seed = 1,
+    workers: Workers = CORES,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
+    underlying_event: Annotated[
+        str,
+        typer.Option(
+            help="full, or overlay: minimum-bias events instead of "
+            "multi-parton interactions, three times faster."
+        ),
+    ] = "full",
+    changes: Changes = None,
+    as_json: Json = False,
+) -> None:
     """Simulate proton collisions in a tracker and write their jets with tracks."""
-    from femtobarn.progress import progress_bar
     from femtobarn.learn.config import merged, parse
+    from femtobarn.progress import progress_bar
     from femtobarn.simulation import SimulationSettings
     from femtobarn.simulation import simulate as simulate_sample
 
     settings = parse(SimulationSettings, merged({}, _changes(changes)), "--set")
     with progress_bar(f"simulate {process}", "events") as progress:
-        summary = simulate_sample(process, n, out, seed=seed, pileup=pileup, workers=workers, scheduler=scheduler,
-                                  settings=settings, underlying_event=underlying_event, progress=progress)  # fmt: skip
+        summary = simulate_sample(
+            process,
+            n,
+            out,
+            seed=seed,
+            pileup=pileup,
+            workers=workers,
+            scheduler=scheduler,
+            settings=settings,
+            underlying_event=underlying_event,
+            progress=progress,
+        )
     print(summary.model_dump_json(indent=1) if as_json else f"{out}: {summary}")
 
 
@@ -126,9 +157,12 @@ def inspect(file: Path, tree: TreeName = None, as_json: Json = False) -> None:
 
 
 @app.command()
-def convert(sources: Annotated[list[str], typer.Argument(help="SRC... DST", metavar="SRC... DST")], tree: TreeName = None,
-            collection: Annotated[str | None, typer.Option(help="Collection whose entries become the rows.")] = None,
-            units: Units = None) -> None:  # fmt: skip
+def convert(
+    sources: Annotated[list[str], typer.Argument(help="SRC... DST", metavar="SRC... DST")],
+    tree: TreeName = None,
+    collection: Annotated[str | None, typer.Option(help="Collection whose entries become the rows.")] = None,
+    units: Units = None,
+) -> None:
     """Convert between ROOT, HDF5 and Parquet, any way round, streamed."""
     from femtobarn.data import convert as convert_files
     from femtobarn.progress import progress_bar
@@ -143,9 +177,12 @@ def convert(sources: Annotated[list[str], typer.Argument(help="SRC... DST", meta
 
 
 @app.command()
-def train(config: Path, out: Annotated[Path | None, typer.Option(help="Folder of the model; default: runs/CONFIG.")] = None,
-          resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in OUT.")] = False,
-          changes: Changes = None) -> None:  # fmt: skip
+def train(
+    config: Path,
+    out: Annotated[Path | None, typer.Option(help="Folder of the model; default: runs/CONFIG.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in OUT.")] = False,
+    changes: Changes = None,
+) -> None:
     """Train a method as a YAML file says: data, inputs, method, training."""
     from femtobarn.learn.config import TrainConfig
 
@@ -164,8 +201,12 @@ def train(config: Path, out: Annotated[Path | None, typer.Option(help="Folder of
 
 
 @app.command()
-def predict(model: Path, files: list[str], out: Annotated[Path, typer.Option(help="File with the scores appended.")],
-            units: Units = None) -> None:  # fmt: skip
+def predict(
+    model: Path,
+    files: list[str],
+    out: Annotated[Path, typer.Option(help="File with the scores appended.")],
+    units: Units = None,
+) -> None:
     """Append a saved model's scores to the rows of files."""
     from femtobarn.data import append_columns, open_sample
     from femtobarn.learn.model_files import load
@@ -179,12 +220,18 @@ def predict(model: Path, files: list[str], out: Annotated[Path, typer.Option(hel
 
 
 @app.command()
-def evaluate(files: list[str], model: Annotated[Path | None, typer.Option(help="A saved model to score the rows with.")] = None,
-             scores: Annotated[list[str] | None, typer.Option(help="Stored scores: b=FIELD[,c=FIELD,u=FIELD], repeatable.")] = None,
-             label: Annotated[str, typer.Option(help="Field with the true flavour.")] = "flavour_label",
-             collection: Annotated[str | None, typer.Option(help="Collection whose entries are the jets.")] = None,
-             out: Annotated[Path, typer.Option(help="Folder of the page and the result.")] = Path("runs/evaluate"),
-             units: Units = None, as_json: Json = False) -> None:  # fmt: skip
+def evaluate(
+    files: list[str],
+    model: Annotated[Path | None, typer.Option(help="A saved model to score the rows with.")] = None,
+    scores: Annotated[
+        list[str] | None, typer.Option(help="Stored scores: b=FIELD[,c=FIELD,u=FIELD], repeatable.")
+    ] = None,
+    label: Annotated[str, typer.Option(help="Field with the true flavour.")] = "flavour_label",
+    collection: Annotated[str | None, typer.Option(help="Collection whose entries are the jets.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of the page and the result.")] = Path("runs/evaluate"),
+    units: Units = None,
+    as_json: Json = False,
+) -> None:
     """Measure a tagger on a file: ROC curves, rejections, working points, a report page."""
     from femtobarn.evaluate.files import evaluate_files
 
@@ -211,8 +258,11 @@ def export(model: Path, out: Path) -> None:
 
 
 @app.command()
-def table(results: Annotated[Path, typer.Argument(help="Folder of results.")] = Path("results"),
-          markdown: Annotated[bool, typer.Option("--markdown", help="Print as Markdown.")] = False, as_json: Json = False) -> None:  # fmt: skip
+def table(
+    results: Annotated[Path, typer.Argument(help="Folder of results.")] = Path("results"),
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print as Markdown.")] = False,
+    as_json: Json = False,
+) -> None:
     """Our figures beside the papers'."""
     from femtobarn.evaluate.table import print_table
 

@@ -18,7 +18,7 @@ class InputError(Exception):
 
 
 def closest(name: str, names: Iterable[str]) -> str:
-    """`"; did you mean 'd0'?"` when one of `names` resembles `name`, else what there is (at most 12 names)."""
+    """`"; did you mean 'd0'?"` when one of `names` resembles `name`, else the first twelve there are."""
     known = list(names)
     match = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if match:

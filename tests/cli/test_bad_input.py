@@ -173,7 +173,8 @@ def test_missing_field_names_the_closest(
     femtobarn: Call, config: Callable[..., Path], tmp_path: Path
 ) -> None:
     file = atlas_file(tmp_path / "jets.h5")
-    inputs = "inputs: {collections: {tracks: {features: [d00]}}, labels: {jet: {field: flavour_label, classes: {b: [bjets], u: [ujets]}}}}\n"
+    label = "{jet: {field: flavour_label, classes: {b: [bjets], u: [ujets]}}}"
+    inputs = f"inputs: {{collections: {{tracks: {{features: [d00]}}}}, labels: {label}}}\n"
     assert_one_sentence(femtobarn("train", config(file, more=inputs)), "jets.h5", "d00", "d0")
 
 

@@ -1,4 +1,4 @@
-"""The YAML that `femtobarn train` takes: `data`, `inputs`, `method`, `training` - the objects of Python, as text."""
+"""The YAML of `femtobarn train`: `data`, `inputs`, `method`, `training` - the objects of Python, as text."""
 
 from __future__ import annotations
 

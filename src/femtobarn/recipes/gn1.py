@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import awkward as ak
 import numpy as np
+from pydantic import Field
 
 from femtobarn.data import Sample, mix, open_sample, reweight
 from femtobarn.data.atomic import atomic
@@ -21,8 +22,8 @@ from femtobarn.evaluate.flavour_tables import flavour_tables, verdict
 from femtobarn.evaluate.report import Report
 from femtobarn.evaluate.result import Result, combine, read_references, with_references
 from femtobarn.evaluate.style import Caption
-from femtobarn.learn.model_files import load
 from femtobarn.learn.method import Classifier
+from femtobarn.learn.model_files import load
 from femtobarn.learn.training import Training
 from femtobarn.progress import progress_bar
 from femtobarn.recipes.run import Run, Settings, Unit, recipe
@@ -59,8 +60,9 @@ class GN1Settings(Settings):
         pileup: mean number of further collisions.
         underlying_event: how simulated.
         simulation: beams, detector, selection.
-        mixture: fractions of the training jets; the note's 60 % ttbar and 40 % Z' at full scale. A Z' jet, with its
-            seventeen tracks, costs five times the arithmetic of a ttbar jet, so smaller scales take fewer.
+        mixture: fractions of the training jets; the note's 60 % ttbar and 40 % Z' at full scale. A Z' jet,
+            with its seventeen tracks, costs several times the arithmetic of a ttbar jet: smaller scales take
+            fewer.
         seeds: of the trainings of each network.
         methods: compared.
         parallel: trainings at once, which share the cores.
@@ -71,7 +73,7 @@ class GN1Settings(Settings):
     pileup: float = 20.0
     underlying_event: Literal["full", "overlay"] = "full"
     simulation: SimulationSettings = SimulationSettings()
-    mixture: dict[str, float] = {"ttbar": 0.9, "zprime": 0.1}
+    mixture: dict[str, float] = Field(default={"ttbar": 0.9, "zprime": 0.1})
     seeds: tuple[int, ...] = (1,)
     methods: tuple[str, ...] = ("ip3d", "gn1")
     parallel: int = 1
@@ -108,7 +110,7 @@ SCALES = {
 
 @recipe(scales=SCALES)
 def gn1(settings: GN1Settings, run: Run) -> Result:
-    """Graph attention network on a jet's tracks, with track-origin and vertex tasks [ATL-PHYS-PUB-2022-027]."""
+    """Graph attention network on tracks, with track-origin and vertex tasks [ATL-PHYS-PUB-2022-027]."""
     if run.only:
         return Result.read(measured(settings, run, run.only) / "part.json")
     first, *others = (Unit(name, seed) for name in settings.methods for seed in seeds_of(name, settings))
@@ -162,7 +164,7 @@ def training_samples(settings: GN1Settings, samples: dict[str, Sample]) -> tuple
 
 
 def measured(settings: GN1Settings, run: Run, unit: Unit) -> Path:
-    """Train one tagger with one seed and measure it: a folder with `model`, scores of the test jets, `part.json`."""
+    """Train one tagger with one seed and measure it: a folder of `model`, test jets' scores and `part.json`."""
     if unit.method not in settings.methods:
         raise InputError(
             f"--only {unit}: the recipe has no such method{closest(unit.method, settings.methods)}"

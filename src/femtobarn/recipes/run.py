@@ -4,7 +4,7 @@ A recipe is a function of its settings and a `Run`:
 
     @recipe(scales={"smoke": MySettings(events=100), "quick": MySettings()})
     def my_system(settings: MySettings, run: Run) -> Result:
-        path = run.cached("simulate ttbar", key, lambda path: simulate("ttbar", 100, path), code=["simulation"])
+        path = run.cached("simulate", key, lambda path: simulate("ttbar", 100, path), code=["simulation"])
         ...
 """
 
@@ -112,8 +112,8 @@ class Run:
 
     Attributes:
         out: folder of the report page, the result and the models.
-        cache: folder of samples and other stages, shared by all runs and found again by the hash of their settings
-            and of the code that makes them.
+        cache: folder of samples and other stages, shared by all runs and found again by the hash of their
+            settings and of the code that makes them.
         workers: processes at once.
         only: a single unit to run, None for all.
         seconds: wall time of each stage when it was made, in this run or an earlier one.
@@ -136,8 +136,8 @@ class Run:
                suffix: str = "") -> Path:  # fmt: skip
         """The path of a stage's product, built by `build(path)` unless an equal one is there.
 
-        Equal means: the same `key` (settings, as JSON) and the same code in the subpackages `code`. `build` must
-        write whole or not at all; if it resumes by itself, an interrupted stage goes on where it was.
+        Equal means: the same `key` (settings, as JSON) and the same code in the subpackages `code`. `build`
+        must write whole or not at all; if it resumes by itself, an interrupted stage goes on where it was.
         """
         digest = hashlib.sha256(
             json.dumps([name, key, code_version(*code)], sort_keys=True).encode()
@@ -174,7 +174,7 @@ class Run:
     def map(
         self, function: Callable[[Run, Unit], Path], units: Sequence[Unit], parallel: int = 1
     ) -> list[Path]:
-        """`function(run, unit)` for each unit, `parallel` at once in processes that share the cores evenly."""
+        """`function(run, unit)` for each unit, `parallel` at once in processes that share the cores."""
         if parallel == 1 or len(units) == 1:
             return [function(self, unit) for unit in units]
         threads = max(1, (os.cpu_count() or 1) // parallel)

@@ -109,8 +109,7 @@ class GN1(Classifier):
     leptons: bool = False
 
     def default_inputs(self) -> Inputs:
-        """The paper's 21 track and 2 jet features, those with long tails as asinh so that these do not squeeze
-        their cores together when all are standardised; jets from taus are left out.
+        """The paper's 21 track and 2 jet features, long-tailed ones as asinh; jets from taus are left out.
 
         Without auxiliary tasks the tracks need no truth.
         """
