@@ -276,9 +276,15 @@ def _executor(workers: int, scheduler: str | None) -> Iterator[Executor | None]:
     if workers == 1:
         yield None
         return
+    others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_worker)
     try:
         yield executor
+    except BaseException:
+        # Ctrl-C and errors do not wait for the blocks under way: what they would give is not kept.
+        for child in set(multiprocessing.active_children()) - others:
+            child.terminate()
+        raise
     finally:
         executor.shutdown(wait=True, cancel_futures=True)
