@@ -166,6 +166,16 @@ def test_gradients_reach_every_parameter(name: str) -> None:
     assert without == []
 
 
+def test_empty_events_train(name: str) -> None:
+    """A batch in which no event has a token gives a loss and finite gradients."""
+    method = make(name, "empty_events", network=True)
+    module = network_of(method)
+    inputs = method.default_inputs()
+    total(method, batch_of(synthetic(inputs, 20, 1, np.zeros(20, np.int64)), method)).backward()
+    assert all(p.grad is None or torch.isfinite(p.grad).all() for p in module.parameters())
+    assert any(p.grad is not None and p.grad.any() for p in module.parameters())
+
+
 def test_tokens_are_unordered(name: str, fitted: Any) -> None:
     make(name, "permutation")
     method = fitted(name)

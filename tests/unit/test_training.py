@@ -163,6 +163,15 @@ def test_average_is_the_average_of_the_weights() -> None:
         )
 
 
+def test_mixed_precision_learns_the_same() -> None:
+    train, valid = samples()
+    full, mixed = (
+        small().fit(train, valid, training=TINY.with_(precision=p)).history for p in ("32-true", "bf16-mixed")
+    )
+    assert mixed[-1]["valid_total"] == pytest.approx(full[-1]["valid_total"], rel=0.02)
+    assert mixed[-1]["valid_total"] != full[-1]["valid_total"]
+
+
 def test_divergence_is_said() -> None:
     with pytest.raises(InputError, match=r"became .*learning_rate"):
         small().fit(*samples(), training=TINY.with_(learning_rate=1e30, optimiser="sgd", epochs=5))

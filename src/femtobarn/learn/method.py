@@ -131,7 +131,7 @@ class Classifier(ABC):
         Raises:
             InputError: when the state is that of another architecture or of other inputs.
         """
-        with torch.random.fork_rng():  # its initial weights are not used, the caller's random numbers are
+        with torch.random.fork_rng([]):  # its initial weights are not used, the caller's random numbers are
             self.module = self.network(self.fitted_inputs).eval()
         tensors = {name: torch.as_tensor(value) for name, value in state.items()}
         try:

@@ -59,7 +59,7 @@ class Training(BaseModel):
     ema: float | None = Field(default=None, gt=0, lt=1)
     patience: int | None = Field(default=None, ge=1)
     keep: Literal["best", "last"] = "best"
-    precision: Literal["32-true", "64-true", "bf16-mixed", "16-mixed"] = "32-true"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: int = Field(default=1, ge=1)
     seed: int = Field(default=1, ge=0)

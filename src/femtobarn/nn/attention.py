@@ -57,9 +57,10 @@ def gatv2_pairwise(left: Tensor, right: Tensor, score: Tensor, offsets: Tensor, 
 
 def gatv2_attention(left: Tensor, right: Tensor, score: Tensor, layout: Layout, slope: float) -> Tensor:
     """As `gatv2_pairwise`, in blocks of events of equal length that fit the cache, backward recomputed."""
-    out: Tensor = _Attention.apply(  # type: ignore[no-untyped-call]
-        left.float(), right.float(), score.float(), layout, slope
-    )
+    with torch.autocast(left.device.type, enabled=False):
+        out: Tensor = _Attention.apply(  # type: ignore[no-untyped-call]
+            left.float(), right.float(), score.float(), layout, slope
+        )
     return out.to(left.dtype)
 
 
