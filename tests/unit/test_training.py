@@ -82,8 +82,9 @@ def test_killed_and_resumed_is_the_same(tmp_path: Path) -> None:
     assert_equal(script.train(resume=tmp_path / "run"), script.train())
 
 
-def test_interrupt_stops_between_steps(tmp_path: Path) -> None:
-    """Ctrl-C in the middle of a step finishes it and leaves a checkpoint from which all goes on exactly."""
+@pytest.mark.parametrize("call", [3, 4, 6])
+def test_interrupt_stops_between_steps(tmp_path: Path, call: int) -> None:
+    """Ctrl-C within a step, the last step of an epoch or a validation: all goes on from there exactly."""
     train, valid = samples()
 
     class Interrupted(GN1):
@@ -91,7 +92,7 @@ def test_interrupt_stops_between_steps(tmp_path: Path) -> None:
 
         def loss(self, output: Any, batch: Any) -> Any:
             Interrupted.calls += 1
-            if Interrupted.calls == 6:
+            if Interrupted.calls == call:
                 signal.raise_signal(signal.SIGINT)
             return super().loss(output, batch)
 

@@ -55,8 +55,8 @@ def fit(
 ) -> None:
     """Train `method`'s network: sets its `module`, `inputs` and `history`.
 
-    One process per device; those of `Training.devices` are started here (a script then needs the usual
-    `if __name__ == "__main__"`) unless torchrun started them already.
+    One process per device. Those of `Training.devices` are started here (a script then needs the usual
+    `if __name__ == "__main__"`), unless torchrun started the script: then its processes share each batch.
 
     Raises:
         InputError: for what the samples lack; for a checkpoint made with other settings; when the loss
@@ -66,7 +66,8 @@ def fit(
     spawns = training.devices > 1 and not launched
     fabric = Fabric(
         accelerator=training.accelerator,
-        devices=training.devices,
+        devices=int(os.environ["LOCAL_WORLD_SIZE"]) if launched else training.devices,
+        num_nodes=int(os.environ["GROUP_WORLD_SIZE"]) if launched else 1,
         precision=training.precision,
         strategy="ddp_spawn" if spawns else "ddp" if launched else "auto",
     )
@@ -165,7 +166,9 @@ class _Run:
         with Reporter(self.method.name, training.epochs * self.steps, done, mode) as reporter:
             while not self.finished:
                 clock = time.monotonic()
-                for batch in self.loader.iterate(self.epoch, self.step):
+                # A checkpoint may lie between an epoch's last step and its validation.
+                left = self.loader.iterate(self.epoch, self.step) if self.step < self.steps else ()
+                for batch in left:
                     reporter.step(self.train_step(batch.to(self.fabric.device)))
                     now = time.monotonic()
                     self.seconds, clock = self.seconds + now - clock, now
