@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from femtobarn.data.hdf5 import created, open_hdf5
 from femtobarn.data.reader import build, clipped, file_key
 from femtobarn.data.schema import DType, Schema
-from femtobarn.data.units import factor
+from femtobarn.data.units import factor, times
 from femtobarn.errors import InputError
 
 __all__ = ["AtlasReader", "AtlasWriter", "is_atlas"]
@@ -49,21 +49,16 @@ def is_atlas(file: h5py.File) -> bool:
 class AtlasReader:
     """One file in the ATLAS layout; every two-dimensional structured dataset with `valid` is a collection.
 
-    Raises:
-        InputError: when the file does not say its units and `units` (MeV, GeV) is not given.
+    Attributes:
+        units: what the file says its energies are in, "" if it does not say; values are read as they are.
     """
 
-    def __init__(self, path: Path, units: str | None = None) -> None:
+    def __init__(self, path: Path) -> None:
         self.path: Path | None = path
         self.name = str(path)
         with open_hdf5(path) as file:
             jets = file["jets"]
-            declared = units or _text(file.attrs.get("units", ""))
-            if not declared:
-                raise InputError(
-                    f"{path} does not say the unit of its energies; "
-                    "give units='MeV' (what ATLAS writes) or 'GeV'"
-                )
+            self.units = _text(file.attrs.get("units", ""))
             self._length = len(jets)
             collections = {
                 name: data
@@ -93,15 +88,13 @@ class AtlasReader:
                 | {k: v for name, data in collections.items() for k, v in _classes(data, f"{name}.").items()},
             )
             self.attributes = _attributes(file.attrs)
-        self._units = declared
-        factor("pt", declared, self.name)
 
     def __len__(self) -> int:
         return self._length
 
     def key(self) -> str:
         """Text that changes when the file or the way it is read does."""
-        return file_key(Path(self.name), self._units)
+        return file_key(Path(self.name))
 
     def read(self, start: int, stop: int, fields: Sequence[str] | None = None) -> ak.Array:
         """Rows `start:stop`; memory stays bounded by what is kept, padding is dropped block by block."""
@@ -113,31 +106,24 @@ class AtlasReader:
                 stored = [self._stored[name] for name in wanted.scalars]
                 rows = file["jets"].fields(stored)[start:stop]
                 for name in wanted.scalars:
-                    column = rows[self._stored[name]].astype(wanted.scalars[name])
-                    columns[name] = self._scaled(name, column)
+                    columns[name] = rows[self._stored[name]].astype(wanted.scalars[name])
             for name, inner in wanted.collections.items():
-                columns[name] = self._collection(file[name], name, inner, start, stop)
+                columns[name] = _collection(file[name], inner, start, stop)
         return build(columns, stop - start)
 
-    def _collection(
-        self, data: h5py.Dataset, name: str, inner: Mapping[str, DType], start: int, stop: int
-    ) -> ak.Array:
-        counts, kept = [np.zeros(0, np.int64)], []
-        select = data.fields([*inner, "valid"])
-        for first in range(start, stop, _BLOCK):
-            # Blocks end on chunk boundaries, so that no chunk is decompressed twice.
-            block = select[first : min(stop, first + _BLOCK)]
-            counts.append(block["valid"].sum(axis=1))
-            kept.append(block[block["valid"]])
-        flat = np.concatenate(kept) if kept else np.zeros(0, [(key, kind) for key, kind in inner.items()])
-        records = {key: self._scaled(f"{name}.{key}", flat[key].astype(kind)) for key, kind in inner.items()}
-        offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
-        content = ak.to_layout(build(records, len(flat)))
-        return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(offsets), content))
 
-    def _scaled(self, name: str, values: NDArray[Any]) -> NDArray[Any]:
-        scale = factor(name.rpartition(".")[2], self._units, self.name)
-        return values if scale == 1.0 else _times(values, scale)
+def _collection(data: h5py.Dataset, inner: Mapping[str, DType], start: int, stop: int) -> ak.Array:
+    counts, kept = [np.zeros(0, np.int64)], []
+    select = data.fields([*inner, "valid"])
+    for first in range(start, stop, _BLOCK):
+        block = select[first : min(stop, first + _BLOCK)]
+        counts.append(block["valid"].sum(axis=1))
+        kept.append(block[block["valid"]])
+    flat = np.concatenate(kept) if kept else np.zeros(0, [(key, kind) for key, kind in inner.items()])
+    records = {key: flat[key].astype(kind) for key, kind in inner.items()}
+    offsets = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+    content = ak.to_layout(build(records, len(flat)))
+    return ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(offsets), content))
 
 
 def _memory(dtype: DType) -> DType:
@@ -272,11 +258,5 @@ def _disk(dtype: DType) -> DType:
 
 
 def _to_mev(name: str, values: NDArray[Any]) -> NDArray[Any]:
-    scale = factor(name, "MeV", name)
-    return values if scale == 1.0 else _times(values, 1 / scale)
-
-
-def _times(values: NDArray[Any], scale: float) -> NDArray[Any]:
-    """The product, rounded once: 60000 MeV are 60 GeV to the last bit."""
-    scaled: NDArray[Any] = np.multiply(values, scale, dtype=np.float64).astype(values.dtype)
-    return scaled
+    scale = factor(name, "MeV")
+    return values if scale == 1.0 else times(values, 1 / scale)

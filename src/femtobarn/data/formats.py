@@ -16,6 +16,7 @@ from femtobarn.data.reader import Reader, Writer
 from femtobarn.data.root import RootReader, RootWriter
 from femtobarn.data.schema import Schema
 from femtobarn.data.tables import TableReader
+from femtobarn.data.units import ScaledReader
 from femtobarn.errors import InputError, closest
 
 __all__ = ["HDF5", "SUFFIXES", "best_layout", "find_files", "open_reader", "open_writer"]
@@ -70,11 +71,19 @@ def open_reader(
     """
     if tree is not None and path.suffix != ".root":
         raise InputError(f"{path}: only ROOT files have trees, leave tree='{tree}' out")
-    reader = _open(path, tree, units)
+    reader = _open(path, tree)
+    if isinstance(reader, AtlasReader):
+        units = units or reader.units
+        if not units:
+            raise InputError(
+                f"{path} does not say the unit of its energies; give units='MeV' (what ATLAS writes) or 'GeV'"
+            )
+    if units and units != "GeV":
+        reader = ScaledReader(reader, units)
     return reader if collection is None else CollectionReader(reader, collection)
 
 
-def _open(path: Path, tree: str | None, units: str | None) -> Reader:
+def _open(path: Path, tree: str | None) -> Reader:
     if path.suffix in HDF5:
         with open_hdf5(path) as file:
             nested = is_nested(file)
@@ -83,7 +92,7 @@ def _open(path: Path, tree: str | None, units: str | None) -> Reader:
                     f"{path}: an HDF5 file in a layout that is not known, without structured 'jets'; "
                     "`femtobarn inspect` lists what it has"
                 )
-        return NestedReader(path) if nested else AtlasReader(path, units)
+        return NestedReader(path) if nested else AtlasReader(path)
     if path.suffix == ".parquet":
         return ParquetReader(path)
     if path.suffix == ".root":

@@ -102,8 +102,7 @@ def inspect(path: str | Path, *, tree: str | None = None) -> Contents:
     if datasets is not None:
         contents.datasets = datasets
         return contents
-    # Inspecting needs no units.
-    reader = open_reader(file, tree=tree, units="GeV" if file.suffix in HDF5 else None)
+    reader = open_reader(file, tree=tree, units="GeV")  # as they are: types and counts need no unit
     return _described(contents, reader)
 
 

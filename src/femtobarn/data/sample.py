@@ -219,7 +219,8 @@ def open_sample(
         collection: one row per member of this collection (`Jet`) instead of per event, scalars of the event
             repeated.
         tree: the tree of a ROOT file; None finds it.
-        units: unit of energies (MeV, GeV) of ATLAS-layout files that do not say.
+        units: unit of energies (MeV, GeV, TeV), for files that do not say; without it, files in the ATLAS
+            layout must say, and all others are taken to be in GeV.
         name: what tables and figures call it; None: the first file's name.
 
     Raises:
