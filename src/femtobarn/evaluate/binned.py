@@ -1,6 +1,4 @@
-"""Efficiency and rejection against a variable such as pT, at one cut or at the same mistag rate in every
-bin.
-"""
+"""Efficiency and rejection against a variable such as pT, at one cut or at one mistag rate per bin."""
 
 from __future__ import annotations
 
@@ -17,9 +15,7 @@ __all__ = ["efficiency_at_mistag", "efficiency_in_bins", "rejection_in_bins"]
 def efficiency_in_bins(
     passing: ArrayLike, variable: ArrayLike, edges: ArrayLike, weights: ArrayLike | None = None
 ) -> Estimate:
-    """Weighted fraction of `passing` (N,) bool in bins [edge, next edge) of `variable`; NaN in an empty
-    bin.
-    """
+    """Weighted fraction of `passing` (N,) bool in bins [edge, next edge); NaN in an empty bin."""
     value, error, _ = _in_bins(passing, variable, edges, weights)
     return Estimate(value, error)
 

@@ -24,8 +24,7 @@ FRACTIONS: Floats = np.concatenate([[0.0, 0.001, 0.002], np.geomspace(0.005, 0.6
 
 
 def discriminant(signal: ArrayLike, backgrounds: dict[str, ArrayLike], fractions: dict[str, float]) -> Floats:
-    """log( p_signal / sum_k f_k p_k ): probabilities (N,) by name, and the fraction each background enters
-    with.
+    """log( p_signal / sum_k f_k p_k ): probabilities (N,) by name, each background with its fraction.
 
     Raises:
         ValueError: when a background has no fraction, or one below zero.

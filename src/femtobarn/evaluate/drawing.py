@@ -1,6 +1,4 @@
-"""Pieces that figures are drawn from: bands, points with error bars, histograms by flavour, and their
-limits.
-"""
+"""Pieces that figures are drawn from: bands, points with error bars, histograms by flavour, limits."""
 
 from __future__ import annotations
 
@@ -49,15 +47,9 @@ def points(axes: Axes, edges: Floats, values: Estimate | Rejection, line: Line, 
             lolims=True, fmt="none", color=line.colour, elinewidth=1.4,
         )  # fmt: skip
     axes.errorbar(
-        centre,
-        values.value,
-        error,
-        xerr=reach,
-        fmt=line.marker,
-        color=line.colour,
-        label=line.label,
+        centre, values.value, error, xerr=reach, fmt=line.marker, color=line.colour, label=line.label,
         elinewidth=1.4,
-    )
+    )  # fmt: skip
 
 
 def by_flavour(
@@ -72,7 +64,7 @@ def by_flavour(
     shown = []
     for name, line in FLAVOURS.items():
         which = flavour == name
-        if which.sum() < 100:
+        if which.sum() < 100 or weight[which].sum() <= 0:
             continue
         content = np.histogram(inside[which], edges, weights=weight[which])[0]
         error = np.sqrt(np.histogram(inside[which], edges, weights=weight[which] ** 2)[0])
@@ -111,9 +103,7 @@ def span(curves: Sequence[Floats]) -> tuple[float, float]:
 
 
 def ratio_limits(axes: Axes, ratios: Sequence[Floats]) -> None:
-    """Limits for a ratio panel that hold all curves, logarithmic when they span more than a factor of
-    four.
-    """
+    """Limits for a ratio panel that hold all curves, logarithmic when they span more than a factor of 4."""
     low, high = span(ratios)
     if high / low > 4:
         log_axis(axes, "y", low / 1.3, high * 1.3)

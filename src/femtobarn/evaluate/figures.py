@@ -40,8 +40,7 @@ def rejection_figure(
     efficiencies: tuple[float, float] = (0.5, 1.0),
     marks: Sequence[float] = (),
 ) -> Figure:
-    """Background rejection against signal efficiency, with statistical bands, and the ratio to the first
-    method.
+    """Background rejection against signal efficiency with statistical bands, and its ratio to the first.
 
     A curve begins where about six background jets pass: with fewer it says nothing.
 
@@ -89,9 +88,7 @@ def score_figure(
     cuts: Sequence[float] = (),
     cuts_label: str = "",
 ) -> Figure:
-    """Distribution of a score for each flavour, each of unit area, with statistical bands; `cuts` are
-    marked.
-    """
+    """Distribution of a score for each flavour, of unit area, with statistical bands; `cuts` are marked."""
     values = np.asarray(score, dtype=np.float64)
     lowest = values == values.min()  # many equal ones say "no score", often far from all others
     edges = np.linspace(*central(values[~lowest] if 0.001 < lowest.mean() < 1 else values, 0.001), 51)
@@ -152,9 +149,7 @@ def frontier_figure(
     common: float,
     efficiency: float,
 ) -> Figure:
-    """c- against light-rejection at one b-efficiency as f_c varies; each tagger's own f_c and the common
-    one marked.
-    """
+    """c- against light-rejection at one b-efficiency as f_c varies, own and common f_c marked."""
     with figure_style():
         figure, (axes,) = canvas()
         for name, scan in scans.items():
@@ -193,8 +188,7 @@ def binned_figure(
     variable: str = "Jet $p_T$ [GeV]",
     title: str = "",
 ) -> Figure:
-    """Efficiencies or rejections in bins of a variable, a panel each (label -> method -> values), with
-    error bars.
+    """Efficiencies or rejections in bins, with error bars; a panel each: label -> method -> values.
 
     A bin of a rejection in which no background passes shows its lower limit as an arrow.
     """

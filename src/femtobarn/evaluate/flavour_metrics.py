@@ -18,9 +18,7 @@ WORKING_POINTS = (0.60, 0.70, 0.77, 0.85)
 
 
 def choose_fraction(jets: Jets, scores: FlavourScores, efficiency: float = 0.70) -> float:
-    """A tagger's own f_c: the largest geometric mean of c- and light-rejection at 70 %. Use validation
-    jets.
-    """
+    """A tagger's own f_c: the largest geometric mean of c- and light-rejection. Use validation jets."""
     return own_fraction(frontier(scores.probabilities, jets.flavour, efficiency, jets.weights))
 
 

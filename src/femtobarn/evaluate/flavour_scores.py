@@ -118,8 +118,7 @@ class FlavourScores:
         seeds: Sequence[int] = (),
         f_tau: float = 0.0,
     ) -> FlavourScores:
-        """From what `predict` gives: `<name>_pb`, ... and `tracks.<name>_p<Origin>`,
-        `tracks.<name>_VertexIndex`.
+        """From `predict`: `<name>_pb`, ..., `tracks.<name>_p<Origin>` and `tracks.<name>_VertexIndex`.
 
         Raises:
             InputError: when the three probabilities are not there.

@@ -49,8 +49,7 @@ def verdict(
 
 
 def flavour_tables(report: Report, metrics: Sequence[Metric], labels: Mapping[str, str], sample: str) -> None:
-    """Rejections, track origins and vertices of every method beside the published ones: own f_c, then the
-    common one.
+    """Rejections, origins and vertices of every method beside the published ones.
 
     Args:
         metrics: of `flavour_metrics`, perhaps combined over seeds and with references.

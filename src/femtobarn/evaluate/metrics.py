@@ -3,8 +3,7 @@
 Everything rests on `Survival`, the weighted fraction of a class of jets (or events, or tracks) above a
 threshold. Weights may be negative, as generators give them. With sum_p the sum over those that pass and W
 the sum of all weights, the efficiency is e = sum_p w / W with the variance
-[(1 - 2e) sum_p w^2 + e^2 sum w^2] / W^2, which is the
-binomial e(1 - e)/N when all weights are equal.
+[(1 - 2e) sum_p w^2 + e^2 sum w^2] / W^2, which is the binomial e(1 - e)/N when all weights are equal.
 """
 
 from __future__ import annotations
@@ -66,17 +65,14 @@ class Survival:
         name: what the sample is called in messages.
 
     Raises:
-        InputError: when there is nothing, something is not finite, or the weights do not sum to more than
-            zero.
+        InputError: when there is nothing, something is not finite, or the weights sum to zero or less.
     """
 
     def __init__(self, scores: ArrayLike, weights: ArrayLike | None = None, name: str = "sample") -> None:
         values, weight = _finite(scores, weights, name)
         order = np.argsort(-values, kind="stable")
         values, weight = values[order], weight[order]
-        last = np.append(
-            np.flatnonzero(np.diff(values)), len(values) - 1
-        )  # the last of each group of equal scores
+        last = np.append(np.flatnonzero(np.diff(values)), len(values) - 1)  # of each group of equal scores
         self.levels: Floats = values[last]
         self._above = np.concatenate([[0.0], np.cumsum(weight)[last]])
         self._above_squared = np.concatenate([[0.0], np.cumsum(weight**2)[last]])
@@ -305,8 +301,7 @@ def confusion(
 
 
 class Reliability(NamedTuple):
-    """Is a probability true? Per bin of predicted probability: its mean, the observed fraction, and the
-    share of jets.
+    """Is a probability true? Per bin of it: its mean, the observed fraction, the share of jets.
 
     `calibration_error` is the expected calibration error, sum over bins of share * |observed - predicted|.
     """
@@ -321,9 +316,7 @@ class Reliability(NamedTuple):
 def reliability(
     probability: ArrayLike, is_class: ArrayLike, weights: ArrayLike | None = None, bins: int = 20
 ) -> Reliability:
-    """The calibration curve of one class' probability in `bins` equal bins of [0, 1]; empty bins are
-    left out.
-    """
+    """The calibration curve of one class' probability in equal bins of [0, 1]; empty ones are left out."""
     values, weight = _finite(probability, weights, "reliability")
     hit = np.asarray(is_class, dtype=np.float64)
     bin_of = np.clip((values * bins).astype(np.int64), 0, bins - 1)

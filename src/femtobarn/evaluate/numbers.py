@@ -12,9 +12,7 @@ MOST_DECIMALS = 4
 
 
 def rounded(value: float, error: float | None = None) -> str:
-    """`value` to the second digit of its error, or with three significant digits: 1263.4 of error 28.1
-    -> `1263`.
-    """
+    """`value` to the second digit of its error, or to three digits: 1263.4 of error 28.1 -> `1263`."""
     if not math.isfinite(value):
         return "–"
     scale = error if error and math.isfinite(error) else value / 10

@@ -1,6 +1,4 @@
-"""`Report`: one self-contained HTML page with tables and figures, readable on a phone, needing nothing
-but itself.
-"""
+"""`Report`: one self-contained HTML page with tables and figures, readable on a phone."""
 
 from __future__ import annotations
 
@@ -26,9 +24,7 @@ __all__ = ["Cell", "Report", "slug"]
 
 
 class Cell(NamedTuple):
-    """A table cell with a small second line, such as the published value; `strong` sets the first line
-    bold.
-    """
+    """A table cell with a small second line, such as the published value; `strong` makes it bold."""
 
     text: str
     note: str = ""
@@ -66,9 +62,7 @@ class Report:
             self._add({"kind": "text", "text": Markup(re.sub(r"\*\*([^*]+)\*\*", r"<b>\1</b>", marked))})
 
     def table(self, columns: Sequence[Any], rows: Sequence[Sequence[Any]], caption: str = "") -> None:
-        """A table; cells are text, numbers (shown with three digits) or `Cell`. A row of one cell is a
-        heading.
-        """
+        """A table of text, numbers (shown with three digits) or `Cell`; a row of one cell is a heading."""
         cells = [[_cell(entry) for entry in row] for row in rows]
         self._add(
             {
@@ -80,9 +74,7 @@ class Report:
         )
 
     def figure(self, figure: Figure, caption: str, name: str | None = None, *, small: bool = False) -> None:
-        """A figure, drawn as SVG into the page; neighbours stand side by side where the screen allows,
-        `small` ones more.
-        """
+        """A figure, drawn as SVG; neighbours stand side by side where there is room, `small` ones more."""
         name = name or f"figure-{len(self.figures) + 1}"
         same = [known for known in self.figures if known == name or known.startswith(f"{name}-")]
         name = f"{name}-{len(same) + 1}" if same else name

@@ -72,9 +72,7 @@ class Metric(BaseModel):
 
     @property
     def key(self) -> tuple[Any, ...]:
-        """What is measured: name, at, method and sample, hashable; a tagger's own f_c may differ from
-        seed to seed.
-        """
+        """What is measured, hashable; a tagger's own f_c may differ from seed to seed and is left out."""
         own = self.at.get("f_c_choice") == "own"
         at = tuple(sorted((name, value) for name, value in self.at.items() if not (own and name == "f_c")))
         return (self.name, at, self.method, self.sample)
@@ -112,9 +110,7 @@ class Result(BaseModel):
 
     @classmethod
     def start(cls, recipe: str, scale: str, seed: int, command: str | None = None) -> Result:
-        """An empty result of now, on this machine, with these versions; the command defaults to the one
-        running.
-        """
+        """An empty result of now, with machine and versions; the command is by default the one running."""
         versions, machine = environment()
         line = command or " ".join(["femtobarn", *sys.argv[1:]])
         now = datetime.now(UTC).replace(microsecond=0)
@@ -295,9 +291,7 @@ def _number(text: str) -> float | str:
 
 
 def with_references(metrics: Iterable[Metric], references: Iterable[Reference]) -> list[Metric]:
-    """Put beside each metric the published number of the same name, method, (sample,) and a contained
-    `at`.
-    """
+    """Put beside each metric the published number of its name, method, sample and (part of its) `at`."""
     known = list(references)
     answer = []
     for metric in metrics:

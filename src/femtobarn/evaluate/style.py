@@ -1,6 +1,4 @@
-"""How our figures look: mplhep's style, colours that colour-blind eyes tell apart, SVG that is the same
-every time.
-"""
+"""How our figures look: mplhep's style, colours for all eyes, SVG that is the same every time."""
 
 from __future__ import annotations
 
@@ -82,22 +80,13 @@ FLAVOURS = {
 # Petroff's accessible sequence (2107.02270); the first method is the baseline, grey and dashed.
 METHOD_COLOURS = ["#5c6370", "#e76300", "#3f90da", "#bd1f01", "#832db6", "#a96b59", "#b9ac70", "#92dadd"]
 METHOD_DASHES: list[Any] = [
-    (0, (5, 1.5)),
-    (0, (4, 1.2, 1, 1.2)),
-    "-",
-    (0, (1, 1)),
-    (0, (8, 2)),
-    (0, (2, 1)),
-    "-",
-    "-",
-]
+    (0, (5, 1.5)), (0, (4, 1.2, 1, 1.2)), "-", (0, (1, 1)), (0, (8, 2)), (0, (2, 1)), "-", "-",
+]  # fmt: skip
 METHOD_MARKERS = ["s", "^", "o", "D", "v", "P", "X", "*"]
 
 
 def lines_for(methods: Sequence[str], labels: dict[str, str] | None = None) -> dict[str, Line]:
-    """Colour, line and marker of each method, by its place: the first is the baseline, the last the
-    answer (solid).
-    """
+    """Colour, line and marker of each method by its place; the first is the baseline, grey and dashed."""
     places = [0, 2] if len(methods) == 2 else [2] if len(methods) == 1 else range(len(methods))
     return {
         name: Line(
@@ -119,17 +108,13 @@ class Caption(NamedTuple):
 
 @contextmanager
 def figure_style() -> Iterator[None]:
-    """Matplotlib settings of our figures while they are drawn and written, the reader's own settings
-    afterwards.
-    """
+    """Our matplotlib settings while figures are drawn and written, the reader's own ones afterwards."""
     with mpl.rc_context(SETTINGS):  # type: ignore[arg-type]  # its stub wants a literal of every key
         yield
 
 
 def log_axis(axes: Axes, which: str, low: float, high: float) -> None:
-    """Make an axis logarithmic from `low` to `high`, labelled 1, 10, 100, 1000, 10^4; 1, 2, 5, 10 on a
-    short one.
-    """
+    """A logarithmic axis from `low` to `high`, labelled 1, 10, 100; if it is short 1, 2, 5, 10."""
     axis = axes.xaxis if which == "x" else axes.yaxis
     getattr(axes, f"set_{which}scale")("log")
     getattr(axes, f"set_{which}lim")(low, high)

@@ -19,8 +19,7 @@ __all__ = ["b_vertices", "origin_curves", "origin_labels", "origin_metrics", "ve
 
 
 def origin_labels(jets: Jets, tagger: FlavourScores) -> tuple[NDArray[np.int64], Floats, Floats]:
-    """Of every track: its true origin as the tagger's class number, the tagger's probabilities (T, C), its
-    weight.
+    """Of every track: its origin as the tagger's class number, the probabilities (T, C), its weight.
 
     A class the tagger does not have counts as OtherSecondary (GN1 has no FromTau).
 

@@ -112,9 +112,7 @@ def inclusive_vertices(
     heavy: ak.Array | None = None,
     primary: ak.Array | None = None,
 ) -> Vertices:
-    """All tracks FromB and FromBC of a jet as one vertex, against all its reconstructed secondary ones
-    merged.
-    """
+    """All tracks FromB and FromBC of a jet as one vertex, against its reconstructed ones merged."""
     jet, (_, origin_flat, reco_flat) = _flatten(truth, origin, reco)
     chain = np.isin(origin_flat, HEAVY)
     chosen = _secondary(jet, reco_flat, _flat(heavy), _flat(primary))
