@@ -12,7 +12,14 @@ from matplotlib.figure import Figure
 
 from femtobarn.errors import InputError
 from femtobarn.evaluate.figures import confusion_figure
-from femtobarn.evaluate.flavour import FlavourScores, Jets, choose_fraction, flavour_metrics, flavour_page
+from femtobarn.evaluate.flavour import (
+    FlavourScores,
+    Jets,
+    choose_fraction,
+    flavour_figures,
+    flavour_metrics,
+    flavour_page,
+)
 from femtobarn.evaluate.metrics import Survival, rejection
 from femtobarn.evaluate.report import Cell, Report
 from femtobarn.evaluate.result import Reference, Result, with_references
@@ -221,3 +228,11 @@ def test_label_by_class_names() -> None:
     rows = ak.Array({"flavour_label": [0, 1, 2, 3, 0], "pt": [1.0] * 5})
     jets = Jets(rows, "flavour_label", None, ["bjets", "cjets", "ujets", "taujets"])
     assert jets.flavour.tolist() == ["b", "c", "u", "tau", "b"]
+
+
+def test_a_page_of_fourteen_jets() -> None:
+    rows = toy_jets(14, seed=3)
+    jets, tagger = Jets(rows), FlavourScores.from_prediction(toy_prediction(rows, "gn1", 9.0, 1), "gn1")
+    report = Report("few")
+    flavour_figures(report, jets, [tagger], caption=Caption(), own={"gn1": choose_fraction(jets, tagger)})
+    assert len(report.figures) > 15

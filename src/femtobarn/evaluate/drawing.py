@@ -12,7 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 from femtobarn.evaluate.metrics import Estimate, Floats, Rejection
 from femtobarn.evaluate.style import FLAVOURS, Line, log_axis
 
-__all__ = ["band", "by_flavour", "central", "known", "levels", "points", "ratio_limits", "span"]
+__all__ = ["FEWEST", "band", "by_flavour", "central", "known", "levels", "points", "ratio_limits", "span"]
+
+FEWEST = 30
 
 
 def known(result: Rejection) -> Rejection:
@@ -57,14 +59,14 @@ def by_flavour(
 ) -> tuple[float, float]:
     """Draw a histogram of unit area per flavour; returns the lowest and highest content above zero.
 
-    The outer bins hold what lies beyond. A flavour with fewer than 100 entries is left out.
+    The outer bins hold what lies beyond. A flavour with fewer than `FEWEST` entries is left out.
     """
     weight = np.ones(len(values)) if weights is None else np.asarray(weights, dtype=np.float64)
     inside = np.clip(values, edges[0], np.nextafter(edges[-1], edges[0]))
     shown = []
     for name, line in FLAVOURS.items():
         which = flavour == name
-        if which.sum() < 100 or weight[which].sum() <= 0:
+        if which.sum() < FEWEST or weight[which].sum() <= 0:
             continue
         content = np.histogram(inside[which], edges, weights=weight[which])[0]
         error = np.sqrt(np.histogram(inside[which], edges, weights=weight[which] ** 2)[0])

@@ -103,7 +103,8 @@ def score_figure(
         axes.set_xlim(edges[0], edges[-1])
         axes.set_xlabel(label)
         axes.set_ylabel("Normalised to unit area")
-        axes.legend(loc="upper left", ncols=2)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="upper left", ncols=2)
         headline(axes, caption)
     return figure
 
@@ -135,7 +136,8 @@ def distribution_figure(
             axes.tick_params(axis="x", which="minor", bottom=False, top=False)
         axes.set_xlabel(label)
         axes.set_ylabel("Normalised")
-        axes.legend(loc="upper right", ncols=2, fontsize=12.5, columnspacing=1)
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="upper right", ncols=2, fontsize=12.5, columnspacing=1)
         headline(axes, caption)
     return figure
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from femtobarn.evaluate import figures
 from femtobarn.evaluate.binned import efficiency_at_mistag, efficiency_in_bins, rejection_in_bins
 from femtobarn.evaluate.discriminants import frontier
+from femtobarn.evaluate.drawing import FEWEST
 from femtobarn.evaluate.flavour_inputs import input_figures
 from femtobarn.evaluate.flavour_metrics import WORKING_POINTS, choose_fraction, flavour_metrics
 from femtobarn.evaluate.flavour_scores import FlavourScores, Jets
@@ -112,7 +113,8 @@ def flavour_figures(
     for number, figure in enumerate(input_figures(jets, caption), start=1):
         page.show(figure, "", f"input-{number}", small=True)
     report.text(
-        "Each of unit area; the outer bins hold what lies beyond; a flavour with fewer than 100 is left out."
+        "Each of unit area; the outer bins hold what lies beyond; a flavour with fewer than "
+        f"{FEWEST} entries is left out."
     )
     if histories and any(histories.values()):
         page.section("Training")
@@ -131,7 +133,7 @@ def _pt_edges(jets: Jets) -> Floats:
     width = 5.0 if steps[-1] < 500 else 25.0
     edges: Floats = np.unique(np.round(steps / width) * width)
     edges[-1] += 0.0 if edges[-1] > pt.max() else width
-    return edges
+    return edges if len(edges) > 1 else np.array([edges[0] - width, edges[0]])
 
 
 @dataclass(frozen=True)
