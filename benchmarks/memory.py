@@ -1,7 +1,7 @@
 """Peak resident memory of converting, packing and reading, at two sample sizes: it must not grow.
 
-Each stage runs in a process of its own, so that its peak is its own. Prints JSON: megabytes by stage and size,
-and the largest growth from the small to the large sample.
+Each stage runs in a process of its own, so that its peak is its own. Prints JSON: megabytes by stage and
+size, and the largest growth from the small to the large sample.
 
     python benchmarks/memory.py [--sizes 100000 1000000] [--out memory.json]
 """
@@ -16,9 +16,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from read import CLASSES, INPUTS, synthetic
-
 from femtobarn.data import Loader, PackedCache, convert, open_sample, open_writer
+from read import CLASSES, INPUTS, synthetic
 
 BLOCK = 20_000
 

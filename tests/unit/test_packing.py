@@ -126,3 +126,10 @@ def test_absent_fields() -> None:
         "pt", "eta", "flavour_label", "eventNumber", "mcEventWeight", "tracks.pt", "tracks.d0",
         "tracks.numberOfPixelHits", "tracks.ftagTruthOriginLabel", "tracks.ftagTruthVertexIndex",
     ]  # fmt: skip
+
+
+def test_what_is_no_number() -> None:
+    array = ak.Array([{"x": 1.0, "name": "a"}, {"x": None, "name": "b"}])
+    for field in ("x", "name"):
+        with pytest.raises(InputError, match=rf"'{field}' is of type"):
+            to_batch(array, Inputs(event=[field]))

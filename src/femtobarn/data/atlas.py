@@ -5,8 +5,8 @@ names in an attribute named after the label, `unique_jets` and `config` on the r
 GeV and mm; the fields `pt_btagJes` and `eta_btagJes` are called `pt` and `eta` unless the file has those as
 well.
 
-Written with gzip level 1, which every HDF5 reader has (lzf is h5py's own), in chunks of 1000 jets: on
-simulated jets level 4 makes files 4 % smaller and takes twice the time.
+Written with gzip level 1, which every HDF5 reader has (lzf is h5py's own), in chunks of 1000 jets. On
+simulated Z' jets (14 tracks) level 4 makes files 2 % smaller for 28 % more time, lzf 9 % larger in half the time.
 """
 
 from __future__ import annotations
@@ -33,6 +33,13 @@ __all__ = ["AtlasReader", "AtlasWriter", "is_atlas"]
 
 ALIASES = {"pt_btagJes": "pt", "eta_btagJes": "eta"}
 """Names in files -> names in memory."""
+
+LAYOUT_CLASSES = {
+    "ftagTruthOriginLabel": [
+        "Pileup", "Fake", "Primary", "FromB", "FromBC", "FromC", "FromTau", "OtherSecondary",
+    ],
+}  # fmt: skip
+"""Classes that ATLAS files do not name because the layout fixes them."""
 
 CHUNK = 1000
 """Jets per HDF5 chunk."""
@@ -136,11 +143,14 @@ def _text(value: Any) -> str:
 
 
 def _classes(data: h5py.Dataset, prefix: str) -> dict[str, list[str]]:
-    return {
-        prefix + name: [_text(entry) for entry in np.atleast_1d(data.attrs[name])]
+    """Class names by field: those of the file, else those the layout itself defines."""
+    defined = {name: classes for name, classes in LAYOUT_CLASSES.items() if name in data.dtype.names}
+    stored = {
+        name: [_text(entry) for entry in np.atleast_1d(data.attrs[name])]
         for name in data.dtype.names
         if name in data.attrs
     }
+    return {prefix + name: classes for name, classes in {**defined, **stored}.items()}
 
 
 def _attributes(stored: Mapping[str, Any]) -> dict[str, Any]:

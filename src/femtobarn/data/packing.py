@@ -75,7 +75,10 @@ def to_batch(
             label outside the file's classes, or a class that the file does not have.
     """
     place = place or Place()
-    Schema.of(array).restrict(fields_of(inputs), place.where)
+    other = Schema.of(array).restrict(fields_of(inputs), place.where).other
+    if other:
+        name, kind = next(iter(other.items()))
+        raise InputError(f"{place.where}: '{name}' is of type {kind}, which is no number; leave it out")
     event = _stack(
         [(feature, ak.to_numpy(array[feature.name])) for feature in inputs.event_features],
         len(array),

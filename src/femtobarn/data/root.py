@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import struct
 import weakref
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
@@ -98,6 +99,8 @@ class RootReader:
         # No caches: they would keep what a streamed conversion has left behind.
         file = uproot.open(self.name, array_cache=None, object_cache=None)
         weakref.finalize(self, file.close)
+        if file.file.fEND > Path(self.name).stat().st_size:
+            raise ValueError(f"{file.file.fEND} bytes long when it was written")
         return file
 
     @cached_property
@@ -109,7 +112,8 @@ class RootReader:
 
     def _describe(self, stored: Any) -> None:
         """Sort the branches into scalars, collections and the rest."""
-        grouped: dict[str, list[tuple[str, str, DType]]] = {}
+        lists: dict[str, tuple[str, DType]] = {}
+        counters: dict[str, str] = {}
         for key, branch in stored.iteritems(full_paths=True):
             if len(branch.branches):
                 continue
@@ -121,24 +125,20 @@ class RootReader:
             if isinstance(kind, ak.types.RegularType):
                 kind = ak.types.ListType(kind.content)
             single = Schema.of_type(ak.types.RecordType([kind], [name]))
-            if name in single.collections and branch.count_branch is not None:
-                counter = branch.count_branch.name
-                base = counter[1:] if counter[0] in "nN" and len(counter) > 1 else counter
-                grouped.setdefault(base, []).append((name, key, single.collections[name][""]))
-                continue
-            self._keys[name] = key
-            self.schema.scalars.update(single.scalars)
-            self.schema.collections.update(single.collections)
-            self.schema.other.update(single.other)
-        for base, members in grouped.items():
-            alone = len(members) == 1 and not members[0][0].startswith(f"{base}_")
-            name = members[0][0] if alone else base
-            name += "_" if name in self._keys else ""
-            fields = self.schema.collections.setdefault(name, {})
-            for branch_name, key, dtype in members:
-                inner = "" if alone else branch_name.removeprefix(f"{base}_")
-                fields[inner] = dtype
-                self._keys[f"{name}.{inner}" if inner else name] = key
+            if name in single.collections:
+                lists[name] = key, single.collections[name][""]
+                counters[name] = "" if branch.count_branch is None else branch.count_branch.name
+            else:
+                self._keys[name] = key
+                self.schema.scalars.update(single.scalars)
+                self.schema.other.update(single.other)
+        for name, (collection, inner) in _places(counters, set(self.schema.scalars)).items():
+            key, dtype = lists[name]
+            if inner and counters[name] == f"n{name}":
+                # A counter of this one branch, as uproot writes them, says nothing that the list does not.
+                self.schema.scalars.pop(counters[name], None)
+            self.schema.collections.setdefault(collection, {})[inner] = dtype
+            self._keys[f"{collection}.{inner}" if inner else collection] = key
 
     def __len__(self) -> int:
         return int(self._stored.num_entries)
@@ -166,6 +166,25 @@ class RootReader:
                 members = {key: column(f"{name}.{key}" if key else name) for key in inner}
                 columns[name] = members[""] if "" in members else zipped(members, f"{self.name}: {name}")
         return build(columns, stop - start)
+
+
+def _places(counters: Mapping[str, str], scalars: set[str]) -> dict[str, tuple[str, str]]:
+    """Collection and field of each list of numbers, by the branch that counts it ("" if none does).
+
+    Lists with a common counter belong together. Others belong to the collection `X` when they are called
+    `X_...` and there is a scalar `nX`; else each is a collection of its own, with the field "".
+    """
+    shared = Counter(counters.values())
+    places = {}
+    for name, counter in counters.items():
+        prefixes = (name[:at] for at, letter in enumerate(name) if letter == "_")
+        if counter and shared[counter] > 1:
+            collection = counter[1:] if counter[0] in "nN" and len(counter) > 1 else counter
+        else:
+            collection = next((prefix for prefix in prefixes if f"n{prefix}" in scalars), name)
+        inner = "" if collection == name else name.removeprefix(f"{collection}_")
+        places[name] = (f"{collection}_" if collection in scalars else collection), inner
+    return places
 
 
 def zipped(members: Mapping[str, ak.Array], where: str) -> ak.Array:

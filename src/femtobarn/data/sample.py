@@ -26,7 +26,7 @@ _BLOCK = 20_000  # rows read at once where a view picks rows here and there
 _SCAN = 200_000  # rows of one or two scalars read at once
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
     """Rows (events or jets) of one or several files, in order.
 
