@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 import yaml
@@ -115,7 +115,7 @@ def simulate(
     workers: Workers = CORES,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
     underlying_event: Annotated[
-        str,
+        Literal["full", "overlay"],
         typer.Option(
             help="full, or overlay: minimum-bias events instead of "
             "multi-parton interactions, three times faster."
@@ -209,11 +209,13 @@ def predict(
 ) -> None:
     """Append a saved model's scores to the rows of files."""
     from femtobarn.data import append_columns, open_sample
+    from femtobarn.data.packing import fields_of
     from femtobarn.learn.model_files import load
     from femtobarn.progress import progress_bar
 
     method = load(model)
     sample = open_sample(files, units=units)
+    sample.schema.restrict(fields_of(method.fitted_inputs.without_labels()), sample.where)
     with progress_bar("predict", "rows") as progress:
         append_columns(sample, method.predict, out, progress=progress)
     print(out)
@@ -279,7 +281,7 @@ def _changes(entries: list[str] | None) -> dict[str, Any]:
     return changes
 
 
-def _print_rows(columns: list[str], rows: list[tuple[str, ...]], as_json: bool) -> None:
+def _print_rows(columns: list[str], rows: Sequence[tuple[str, ...]], as_json: bool) -> None:
     if as_json:
         print(json.dumps([dict(zip(columns, row, strict=True)) for row in rows], indent=1))
         return

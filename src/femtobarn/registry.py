@@ -31,7 +31,9 @@ def find(kind: str, name: str) -> Any:
     """
     entries = _entries(kind)
     if name not in entries:
-        raise InputError(f"there is no {kind.removesuffix('s')} called '{name}'{closest(name, sorted(entries))}")
+        raise InputError(
+            f"there is no {kind.removesuffix('s')} called '{name}'{closest(name, sorted(entries))}"
+        )
     return entries[name].load()
 
 

@@ -29,7 +29,11 @@ def imported(path: Path) -> set[str]:
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: relative import"
-            names |= {f"{node.module}.{alias.name}" for alias in node.names} if node.module == "femtobarn" else {node.module}
+            names |= (
+                {f"{node.module}.{alias.name}" for alias in node.names}
+                if node.module == "femtobarn"
+                else {node.module}
+            )
     return {name.split(".")[1] for name in names if name.startswith("femtobarn.")}
 
 
@@ -55,5 +59,9 @@ def test_imports_go_down_only(package: Path) -> None:
 def test_no_empty_rooms_and_no_long_files(package: Path) -> None:
     sources = [path for path in package.rglob("*.py") if path.name != "__init__.py"]
     assert sources, f"{package.name} is an empty room"
-    too_long = {path.name for path in sources if sum(1 for line in path.read_text().splitlines() if line.strip()) > 400}
+    too_long = {
+        path.name
+        for path in sources
+        if sum(1 for line in path.read_text().splitlines() if line.strip()) > 400
+    }
     assert not too_long, f"{too_long}: a file that outgrows 400 lines is telling about a missing idea"

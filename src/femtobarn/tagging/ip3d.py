@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveFloat, PositiveInt
+from pydantic import Field, PositiveFloat, PositiveInt
 from scipy.ndimage import gaussian_filter
 
 from femtobarn.data.inputs import Collection, Feature, Inputs, Label
@@ -59,6 +59,7 @@ class IP3D(Classifier):
         bins: per significance.
         largest: absolute significance up to which there are bins.
         smoothing: width of the Gaussian [bins].
+        spread: fraction of each flavour's tracks that is spread evenly over all bins.
     """
 
     trains_network: ClassVar[bool] = False
@@ -69,6 +70,7 @@ class IP3D(Classifier):
     bins: PositiveInt = 40
     largest: PositiveFloat = 60.0
     smoothing: PositiveFloat = 0.8
+    spread: float = Field(default=1e-3, gt=0, lt=1)
 
     def default_inputs(self) -> Inputs:
         """Significances, hit counts and the cut variables of tracks; b-, c- and light-jets."""
@@ -106,10 +108,9 @@ class IP3D(Classifier):
             raise InputError(
                 f"{train.name}: no selected tracks in jets of class {missing}: IP3D needs all flavours"
             )
-        # A cell that only some flavours reach must not decide alone: every cell gets a thousandth of a track.
-        self.log_templates = np.log((smooth + 1e-3) / (total + 1e-3 * cells)).reshape(
-            len(self.classes), cells
-        )
+        # A cell that only some flavours reach must not decide alone: a little of each flavour is everywhere.
+        probability = (1 - self.spread) * smooth / total + self.spread / cells
+        self.log_templates = np.log(probability).reshape(len(self.classes), cells)
         return self
 
     def predict_batch(self, batch: Batch) -> ak.Array:
