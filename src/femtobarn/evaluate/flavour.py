@@ -127,13 +127,12 @@ def flavour_figures(
 
 def _pt_edges(jets: Jets) -> Floats:
     """Three to nine bins with as many b-jets each, with about a thousand light-jets each or more."""
-    pt = ak.to_numpy(jets.rows.pt).astype(np.float64)
+    pt = ak.to_numpy(jets.rows.pt)[jets.flavour == "b"].astype(np.float64)
     bins = int(np.clip((jets.flavour == "u").sum() / 1000, 3, 9))
-    steps = np.quantile(pt[jets.flavour == "b"], np.linspace(0, 1, bins + 1))
-    width = 5.0 if steps[-1] < 500 else 25.0
+    steps = np.quantile(pt, [0.0, *np.arange(1, bins) / bins, 0.998])
+    width = np.where(steps < 250, 5.0, 25.0)
     edges: Floats = np.unique(np.round(steps / width) * width)
-    edges[-1] += 0.0 if edges[-1] > pt.max() else width
-    return edges if len(edges) > 1 else np.array([edges[0] - width, edges[0]])
+    return edges if len(edges) > 1 else np.array([edges[0] - 5.0, edges[0] + 5.0])
 
 
 @dataclass(frozen=True)

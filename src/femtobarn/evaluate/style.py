@@ -141,7 +141,7 @@ def canvas(
         heights: of the panels, inches.
         width, left, bottom: of the figure and of its margins, inches.
     """
-    top, right, gap = 0.64, 0.18, 0.14
+    top, right, gap = 0.64, 0.25, 0.14
     total = top + sum(heights) + gap * (len(heights) - 1) + bottom
     figure = Figure(figsize=(width, total))
     axes: list[Axes] = []
