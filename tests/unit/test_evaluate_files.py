@@ -29,8 +29,9 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = toy_jets(2500)
     code = ak.to_numpy(rows.HadronConeExclTruthLabelID)
     rows["flavour_label"] = np.select([code == 5, code == 4, code == 0], [0, 1, 2], 3).astype(np.int8)
-    for name, values in ak.to_dataframe(toy_prediction(rows, "stored", 2.0, 3, tracks=False)).items():
-        rows[name] = values.to_numpy()
+    prediction = toy_prediction(rows, "stored", 2.0, 3, tracks=False)
+    for name in prediction.fields:
+        rows[name] = prediction[name]
     path = tmp_path_factory.mktemp("file") / "toys.h5"
     classes = {"flavour_label": ["bjets", "cjets", "ujets", "taujets"]}
     with AtlasWriter(path, classes) as writer:

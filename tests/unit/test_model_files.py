@@ -101,10 +101,9 @@ def test_truth_for_auxiliary_tasks_is_asked_for() -> None:
 
 
 def test_leptons_are_an_input_more() -> None:
-    features = GN1(leptons=True).default_inputs().collections["tracks"].features
-    assert (
-        features[:-1] == GN1().default_inputs().collections["tracks"].features and features[-1] == "leptonID"
-    )
+    features = GN1(leptons=True).default_inputs().collection_features("tracks")
+    assert features[:-1] == GN1().default_inputs().collection_features("tracks")
+    assert features[-1].name == "leptonID"
 
 
 @method

@@ -37,6 +37,9 @@ from femtobarn.nn.preprocess import Statistics
 
 __all__ = ["cache_folder", "fit"]
 
+VALIDATION = 2000
+"""Events per validation batch at least."""
+
 _PLAIN = ("epoch", "step", "sums", "seconds", "best", "history")
 
 
@@ -133,7 +136,10 @@ class _Run:
             raise InputError(f"a batch of {training.batch_size} cannot be shared evenly by {world} devices")
         size = training.batch_size // world
         self.loader = Loader(train, size, seed=training.seed, rank=rank, world=world)
-        self.valid = None if valid is None else Loader(valid, size, shuffle=False, rank=rank, world=world)
+        # Terms are means over a batch: in large ones, so that a few tokens of a rare class do not weigh too
+        # much and the loss hardly depends on how many processes share the sample.
+        large = max(size, VALIDATION)
+        self.valid = None if valid is None else Loader(valid, large, shuffle=False, rank=rank, world=world)
         counts = {task: train.class_counts(task).tolist() for task in train.classes}
         module = method.network(train.inputs, Statistics(train.scaling, counts))
         self.average: AveragedModel | None = None

@@ -95,7 +95,9 @@ class Standardise(nn.Module):
             for k in self.logs:
                 columns[k] = torch.log(columns[k])
             for k in self.asinhs:
-                columns[k] = torch.asinh(columns[k])
+                # Not torch.asinh: onnxruntime's loses all digits of large negative values.
+                size = columns[k].abs()
+                columns[k] = torch.sign(columns[k]) * torch.log(size + torch.sqrt(size * size + 1))
             values = torch.stack(columns, -1)
         if self.clips:
             values = torch.minimum(torch.maximum(values, self.low), self.high)
