@@ -14,7 +14,7 @@ from femtobarn.errors import InputError
 from femtobarn.evaluate.numbers import percent, rounded, shown_metric
 from femtobarn.evaluate.result import At, Metric, Result
 
-__all__ = ["measured_scales", "print_table", "table_rows"]
+__all__ = ["markdown_table", "measured_scales", "print_table", "table_rows"]
 
 COLUMNS = ("recipe", "sample", "quantity", "method", "ours", "paper", "source")
 PERCENT = ("b_efficiency", "c_efficiency")
@@ -29,7 +29,7 @@ def measured_scales(folder: str | Path = "results") -> dict[str, list[str]]:
 
 
 def table_rows(folder: str | Path) -> list[dict[str, str]]:
-    """A row per number that stands beside a published one; all numbers of a result that has none of these.
+    """A row per number that is published for one of the methods; all numbers of a result without such.
 
     Of a tagger's rejections those at the common f_c are taken.
 
@@ -41,8 +41,8 @@ def table_rows(folder: str | Path) -> list[dict[str, str]]:
     rows = []
     for result in _results(Path(folder)):
         chosen = [metric for metric in result.metrics if metric.at.get("f_c_choice", "common") == "common"]
-        published = [metric for metric in chosen if metric.reference is not None]
-        for metric in published or chosen:
+        published = {_what(metric) for metric in chosen if metric.reference is not None}
+        for metric in (m for m in chosen if not published or _what(m) in published):
             rows.append(
                 {
                     "recipe": f"{result.recipe} ({result.scale})",
@@ -57,16 +57,21 @@ def table_rows(folder: str | Path) -> list[dict[str, str]]:
     return rows
 
 
+def markdown_table(folder: str | Path) -> str:
+    """The table as Markdown, for the README."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    for row in table_rows(folder):
+        lines.append("| " + " | ".join(row[column].replace("|", "\\|") for column in COLUMNS) + " |")
+    return "\n".join(lines)
+
+
 def print_table(folder: str | Path, form: Literal["terminal", "markdown", "json"] = "terminal") -> None:
     """Print the table on stdout."""
     rows = table_rows(folder)
     if form == "json":
         print(json.dumps(rows, indent=1, ensure_ascii=False))
     elif form == "markdown":
-        print("| " + " | ".join(COLUMNS) + " |")
-        print("|" + "---|" * len(COLUMNS))
-        for row in rows:
-            print("| " + " | ".join(row[column].replace("|", "\\|") for column in COLUMNS) + " |")
+        print(markdown_table(folder))
     else:
         table = Table(*COLUMNS, box=None)
         last = ""
@@ -79,6 +84,11 @@ def print_table(folder: str | Path, form: Literal["terminal", "markdown", "json"
 
 def _results(folder: Path) -> list[Result]:
     return [Result.read(path) for path in sorted(folder.glob("*.json"))]
+
+
+def _what(metric: Metric) -> tuple[str, str, str]:
+    """What is measured and where, whatever the method."""
+    return metric.name, metric.sample, _quantity(metric)
 
 
 def _quantity(metric: Metric) -> str:

@@ -112,7 +112,7 @@ SCALES = {
 def gn1(settings: GN1Settings, run: Run) -> Result:
     """Graph attention network on tracks, with track-origin and vertex tasks [ATL-PHYS-PUB-2022-027]."""
     if run.only:
-        return Result.read(measured(settings, run, run.only) / "part.json")
+        return run.part(Result.read(measured(settings, run, run.only) / "part.json"))
     first, *others = (Unit(name, seed) for name in settings.methods for seed in seeds_of(name, settings))
     folders = {first: measured(settings, run, first)}
     folders |= zip(others, run.map(partial(measured, settings), others, settings.parallel), strict=True)
@@ -164,7 +164,7 @@ def training_samples(settings: GN1Settings, samples: dict[str, Sample]) -> tuple
 
 
 def measured(settings: GN1Settings, run: Run, unit: Unit) -> Path:
-    """Train one tagger with one seed and measure it: a folder of `model`, test jets' scores and `part.json`."""
+    """Train one tagger with one seed and measure it: a folder of `model`, jets' scores and `part.json`."""
     if unit.method not in settings.methods:
         raise InputError(
             f"--only {unit}: the recipe has no such method{closest(unit.method, settings.methods)}"

@@ -127,7 +127,7 @@ class Run:
     workers: int = field(default_factory=lambda: os.cpu_count() or 1)
     only: Unit | None = None
     command: str = ""
-    cache: Path = field(default_factory=lambda: Path(os.environ.get("FEMTOBARN_CACHE", "runs/cache")))
+    cache: Path = field(default_factory=lambda: Path(os.environ.get("FEMTOBARN_CACHE") or "runs/cache"))
     started: float = field(default_factory=time.time)
     seconds: dict[str, float] = field(default_factory=dict)
     report: Report | None = None
@@ -152,10 +152,16 @@ class Run:
             temporary.write_text(json.dumps({"stage": name, "key": key, "seconds": self.seconds[name]}))
         return path
 
+    def part(self, result: Result) -> Result:
+        """Write the result of the one unit that was asked for below `out/parts`."""
+        result.write(self.out / "parts" / f"{self.recipe}-{self.scale}-{self.only}.json")
+        return result
+
     def finish(self, report: Report, result: Result, settings: Settings) -> Result:
-        """Write the page and the result into `out`, with the times, the settings and how it was made."""
+        """Write the page, its figures and the result into `out`, with times, settings and provenance."""
         result.seconds = self.seconds
-        result.artifacts = [*result.artifacts, "report.html"]
+        figures = report.save_figures(self.out / "figures")
+        result.artifacts = [*result.artifacts, "report.html", *(f"figures/{name}" for name in figures)]
         report.provenance(result, yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False))
         report.write(self.out / "report.html")
         result.write(self.out / "result.json")

@@ -1,0 +1,23 @@
+"""Committed results are results, and the README says what they say."""
+
+from pathlib import Path
+
+import pytest
+
+from femtobarn.evaluate.result import Result
+from femtobarn.evaluate.table import markdown_table
+
+PROJECT = Path(__file__).parents[2]
+RESULTS = sorted((PROJECT / "results").glob("*.json"))
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_a_committed_result_says_how_it_was_made(path: Path) -> None:
+    result = Result.read(path)
+    assert result.command and result.versions and result.machine and result.metrics
+
+
+def test_the_readme_shows_the_results() -> None:
+    readme = (PROJECT / "README.md").read_text()
+    shown = readme.partition("<!-- table -->")[2].partition("<!-- /table -->")[0]
+    assert shown.strip() == markdown_table(PROJECT / "results").strip()
