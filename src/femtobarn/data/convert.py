@@ -13,7 +13,7 @@ from femtobarn.errors import InputError
 
 __all__ = ["append_columns", "blocks", "convert"]
 
-_BYTES = 48 << 20  # of a block in memory
+_BYTES = 24 << 20  # of a block in memory
 _PROBE = 200  # rows to measure
 
 Progress = Callable[[int, int], None]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import struct
 import weakref
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
@@ -41,6 +41,9 @@ _UNREADABLE = (
     uproot.interpretation.objects.CannotBeAwkward, uproot.interpretation.identify.UnknownInterpretation,
     NotImplementedError,
 )  # fmt: skip
+
+_MOST_OPEN = 4
+_OPEN: deque[weakref.ref[RootReader]] = deque()
 
 
 @contextmanager
@@ -84,6 +87,7 @@ class RootReader:
             }
             metadata = json.loads(str(self._file[_KEY])) if _KEY in self._file else {}
             self.attributes: dict[str, Any] = metadata.get("attributes", {})
+            self._length = int(self._stored.num_entries)
             self._ntuple = not isinstance(self._stored, uproot.TTree)
             self._keys: dict[str, str] = {}
             if self._ntuple:
@@ -94,21 +98,32 @@ class RootReader:
 
     @cached_property
     def _file(self) -> Any:
-        """The open file. Kept, since a tree of thousands of branches takes a second to open; closed with the
-        reader."""
+        """The open file, kept since a tree of thousands of branches takes a second to open; the last few
+        only, since such a tree takes tens of megabytes."""
         # No caches: they would keep what a streamed conversion has left behind.
         file = uproot.open(self.name, array_cache=None, object_cache=None)
-        weakref.finalize(self, file.close)
+        self._closing = weakref.finalize(self, file.close)
         if file.file.fEND > Path(self.name).stat().st_size:
             raise ValueError(f"{file.file.fEND} bytes long when it was written")
+        _OPEN.append(weakref.ref(self))
+        if len(_OPEN) > _MOST_OPEN and (oldest := _OPEN.popleft()()) is not None:
+            oldest.close()
         return file
 
     @cached_property
     def _stored(self) -> Any:
         return self._file[self.tree]
 
+    def close(self) -> None:
+        """Close the file; reading opens it again."""
+        if self.__dict__.pop("_file", None) is not None:
+            self.__dict__.pop("_stored", None)
+            self._closing()
+
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("_file", "_stored")}
+        return {
+            key: value for key, value in self.__dict__.items() if key not in ("_file", "_stored", "_closing")
+        }
 
     def _describe(self, stored: Any) -> None:
         """Sort the branches into scalars, collections and the rest."""
@@ -141,7 +156,7 @@ class RootReader:
             self._keys[f"{collection}.{inner}" if inner else collection] = key
 
     def __len__(self) -> int:
-        return int(self._stored.num_entries)
+        return self._length
 
     def key(self) -> str:
         """Text that changes when the file or the way it is read does."""
