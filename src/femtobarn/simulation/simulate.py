@@ -70,7 +70,7 @@ def simulate(
     The same process, seed and settings give the same events whatever the number of workers, and the first
     events of a larger sample are those of a smaller one. Finished blocks wait in `OUT.parts/`: a run that was
     stopped goes on from there, and the folder goes when the file is complete. The pool of minimum-bias
-    collisions is made once and kept in the user's cache folder, which Dask workers must see too.
+    collisions is made once and kept in the user's cache folder; Dask workers must see both folders.
 
     Args:
         process: a key of `PROCESSES`: ttbar, zprime, dijet, minbias.
@@ -192,17 +192,21 @@ def _rows(
     """Rows of all blocks in order, those of finished ones read back."""
     finished = {block.index for block in blocks if parts.path(block).is_file()}
     missing = [block for block in blocks if block.index not in finished]
-    fresh = _ordered(simulate_block, missing, executor, 2 * workers + 1)
+    fresh = _ordered(_kept_block, [(block, parts) for block in missing], executor, 2 * workers + 1)
     for block in blocks:
-        if block.index in finished:
-            yield ak.from_parquet(parts.path(block))
-            continue
-        rows, spent = next(fresh)
-        start = time.process_time()
-        parts.keep(block, rows)
-        for stage, cpu in (*spent.items(), ("write", time.process_time() - start)):
-            seconds[stage] = seconds.get(stage, 0.0) + cpu
-        yield rows
+        if block.index not in finished:
+            for stage, cpu in next(fresh).items():
+                seconds[stage] = seconds.get(stage, 0.0) + cpu
+        yield ak.from_parquet(parts.path(block))
+
+
+def _kept_block(task: tuple[Block, Parts]) -> dict[str, float]:
+    """Simulate a block and keep its rows at once, in the worker that made it; CPU seconds by stage."""
+    block, parts = task
+    rows, seconds = simulate_block(block)
+    start = time.process_time()
+    parts.keep(block, rows)
+    return {**seconds, "write": time.process_time() - start}
 
 
 def _ordered(
