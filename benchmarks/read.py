@@ -65,13 +65,14 @@ INPUTS = Inputs(
 
 
 def synthetic(jets: int, seed: int) -> ak.Array:
-    """Jets with as many tracks as in simulated ttbar: mean 7.2, 95th percentile 14; fields as simulated."""
+    """Jets with as many tracks as in simulated ttbar: mean 7.2, 95th percentile 14; the fields of a simulated file, measured ones and
+    hit counts as float32."""
     rng = np.random.default_rng(seed)
     # Poisson with a gamma-distributed mean: overdispersed like jets of different pT and flavour.
     counts = np.minimum(rng.poisson(rng.gamma(5.0, 7.2 / 5.0, jets)), 40)
     total = int(counts.sum())
     columns: dict[str, Any] = {name: rng.normal(size=total).astype(np.float32) for name in [*FLOATS, *MORE]}
-    columns |= {name: rng.poisson(2.0, total).astype(np.uint8) for name in HITS}
+    columns |= {name: rng.poisson(2.0, total).astype(np.float32) for name in HITS}
     columns["ftagTruthOriginLabel"] = rng.integers(0, 8, total).astype(np.int8)
     columns["leptonID"] = np.zeros(total, np.int8)
     columns["ftagTruthVertexIndex"] = rng.integers(-2, 4, total).astype(np.int16)
