@@ -65,8 +65,8 @@ INPUTS = Inputs(
 
 
 def synthetic(jets: int, seed: int) -> ak.Array:
-    """Jets with as many tracks as in simulated ttbar: mean 7.2, 95th percentile 14; the fields of a simulated file, measured ones and
-    hit counts as float32."""
+    """Jets with as many tracks as in simulated ttbar: mean 7.2, 95th percentile 14; measurements and hit
+    counts as float32."""
     rng = np.random.default_rng(seed)
     # Poisson with a gamma-distributed mean: overdispersed like jets of different pT and flavour.
     counts = np.minimum(rng.poisson(rng.gamma(5.0, 7.2 / 5.0, jets)), 40)

@@ -185,6 +185,13 @@ def test_resumes_at_any_step(cache: PackedCache) -> None:
         assert all(same(one, other) for one, other in zip(rest, whole[step:], strict=True))
 
 
+def test_resumes_at_the_end(tmp_path: Path, jets: ak.Array) -> None:
+    cache = PackedCache.build(from_memory(kept(jets)[:1200], CLASSES), INPUTS, tmp_path)
+    loader = Loader(cache, 100, block=30, buffer=300)
+    assert loader.steps_per_epoch == 12
+    assert [len(list(loader.iterate(0, step))) for step in (0, 11, 12, 13)] == [12, 1, 0, 0]
+
+
 @pytest.mark.parametrize("world", [2, 3, 7])
 def test_ranks_share_the_blocks(cache: PackedCache, world: int) -> None:
     loaders = [Loader(cache, 20, block=11, buffer=100, rank=rank, world=world) for rank in range(world)]

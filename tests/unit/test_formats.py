@@ -194,6 +194,22 @@ def test_vectors_with_a_common_prefix_are_rows(tmp_path: Path) -> None:
         open_sample(tmp_path / "x.root", tree="nomina")
 
 
+def test_large_groups_of_parquet_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    jets = make_jets(2000)
+    ak.to_parquet(jets, tmp_path / "x.parquet")
+    calls: list[object] = []
+    original = parquet.ParquetFile.read_row_groups
+    monkeypatch.setattr(
+        parquet.ParquetFile,
+        "read_row_groups",
+        lambda self, *a, **k: calls.append(a) or original(self, *a, **k),
+    )
+    parts = list(open_sample(tmp_path / "x.parquet").batches(300, ["pt", "tracks.d0"]))
+    assert len(parts) == 7 and len(calls) == 1
+    assert ak.array_equal(ak.concatenate(parts).tracks.d0, jets.tracks.d0)
+
+
 def test_columns_are_appended(tmp_path: Path) -> None:
     jets = make_jets(500)
     sample = open_sample(write(tmp_path / "x.h5", jets))

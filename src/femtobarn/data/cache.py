@@ -123,7 +123,7 @@ def _task_classes(inputs: Inputs) -> dict[str, list[str]]:
 
 
 def _key(sample: Sample, inputs: Inputs) -> str:
-    """Hash of all that the content depends on: files, rows, weights, inputs, and the code that packs."""
+    """Hash of all that the content depends on: files, rows, weights, inputs, and the code of this folder."""
     digest = hashlib.sha256()
     for part in (
         femtobarn.__version__,
@@ -131,8 +131,8 @@ def _key(sample: Sample, inputs: Inputs) -> str:
         *(reader.key() for reader in sample.readers),
     ):
         digest.update(part.encode() + b"\0")
-    for module in (packing.__file__, __file__):
-        digest.update(Path(module).read_bytes())
+    for module in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(module.read_bytes())
     for values in (sample.rows, sample.weights):
         digest.update(b"all" if values is None else np.ascontiguousarray(values).tobytes())
     return digest.hexdigest()[:20]

@@ -82,6 +82,8 @@ class Loader:
         buffers = self._buffers(epoch)
         ends = np.cumsum([sum(stop - start for start, stop in buffer) for buffer in buffers])
         first, last = first_step * self.batch_size, min(self.steps_per_epoch * self.batch_size, int(ends[-1]))
+        if first >= last:
+            return
         skipped = int(np.searchsorted(ends, first, side="right"))
         position = first - (int(ends[skipped - 1]) if skipped else 0)
         pieces: list[Batch] = []

@@ -1,5 +1,4 @@
-"""Parquet: collections as lists of structs, class names and provenance in the schema's metadata, GeV and
-mm."""
+"""Parquet: collections as lists of structs, class names and provenance in the schema's metadata."""
 
 from __future__ import annotations
 
@@ -51,6 +50,7 @@ class ParquetReader:
             paths = [file.schema.column(column).path for column in range(len(file.schema))]
         names = [name for field in arrow for name in _leaves(field.name, field.type)]
         self._columns = list(zip(names, paths, strict=True))
+        self._last: tuple[tuple[list[int], list[str]], pa.Table] | None = None
         self._starts = [0]
         for rows in groups:
             self._starts.append(self._starts[-1] + rows)
@@ -61,6 +61,9 @@ class ParquetReader:
 
     def __len__(self) -> int:
         return self._starts[-1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_last": None}
 
     def key(self) -> str:
         """Text that changes when the file or the way it is read does."""
@@ -82,8 +85,12 @@ class ParquetReader:
         ]
         if not columns:
             return build({}, stop - start)
-        with _readable(Path(self.name)):
-            table = pq.ParquetFile(self.name).read_row_groups(groups, columns=columns)
+        # Other programs write groups of a million rows: reading on within one must not decompress it again.
+        if self._last is None or self._last[0] != (groups, columns):
+            with _readable(Path(self.name)):
+                table = pq.ParquetFile(self.name).read_row_groups(groups, columns=columns)
+            self._last = (groups, columns), table
+        table = self._last[1]
         first = self._starts[groups[0]] if groups else start
         rows = _plain(ak.from_arrow(table.slice(start - first, stop - start)))
         return pick(rows, wanted)
