@@ -69,9 +69,9 @@ def main() -> None:
     out: Path = parser.parse_args().out
     result = Result.start("floor-benchmark", "benchmark", seed=1, command=" ".join(["python", *sys.argv]))
     values = {**script("read.py"), **script("gn1_training.py"), **simulation()}
-    for name, value in values.items():
-        note = NOTES.get(name)
-        result.metrics.append(Metric(name=name, method="femtobarn", sample="ttbar", value=value, note=note))
+    for name, note in NOTES.items():
+        metric = Metric(name=name, method="femtobarn", sample="ttbar", value=values[name], note=note)
+        result.metrics.append(metric)
     result.write(out)
     print(json.dumps(values, indent=1))
 

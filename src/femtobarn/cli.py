@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -47,7 +48,7 @@ def main() -> None:
         print(f"femtobarn: {error}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("femtobarn: interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        print("femtobarn: interrupted; what was finished is kept, nothing is half-written", file=sys.stderr)
         sys.exit(130)
 
 
@@ -198,6 +199,7 @@ def train(
     train_sample, valid_sample = parsed.data.samples()
     method.fit(train_sample, valid_sample, parsed.inputs, training, resume=checkpoints)
     method.save(folder)
+    shutil.rmtree(checkpoints, ignore_errors=True)
     print(folder)
 
 
@@ -232,6 +234,12 @@ def evaluate(
     label: Annotated[str, typer.Option(help="Field with the true flavour.")] = "flavour_label",
     collection: Annotated[str | None, typer.Option(help="Collection whose entries are the jets.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the page and the result.")] = Path("runs/evaluate"),
+    split: Annotated[
+        Literal["train", "valid", "test", "all"] | None,
+        typer.Option(
+            help="Rows judged; default: test for a model, where the file knows its folds, else all."
+        ),
+    ] = None,
     units: Units = None,
     as_json: Json = False,
 ) -> None:
@@ -245,9 +253,15 @@ def evaluate(
         scorer = load(model)
     if (model is None) == (not scores):
         raise InputError("evaluate needs either --model DIR or --scores b=FIELD[,c=FIELD,u=FIELD]")
-    columns = [dict(part.split("=", 1) for part in score.split(",") if "=" in part) for score in scores or []]
     result = evaluate_files(
-        files, scorer=scorer, scores=columns, label=label, collection=collection, units=units, out=out
+        files,
+        scorer=scorer,
+        scores=[_fields(score) for score in scores or []],
+        label=label,
+        collection=collection,
+        units=units,
+        out=out,
+        split=split,
     )
     print(result.model_dump_json(indent=1) if as_json else out / "report.html")
 
@@ -272,13 +286,27 @@ def table(
     print_table(results, "json" if as_json else "markdown" if markdown else "terminal")
 
 
+def _fields(score: str) -> dict[str, str]:
+    """`"b=F,c=G"` as a dictionary."""
+    parts = [part.partition("=") for part in score.split(",")]
+    names = [name for name, _, _ in parts]
+    if not all(name in ("b", "c", "u", "tau") and field for name, _, field in parts) or len({*names}) < len(
+        parts
+    ):
+        raise InputError(f"--scores {score}: expected b=FIELD[,c=FIELD,u=FIELD], each once")
+    return {name: field for name, _, field in parts}
+
+
 def _changes(entries: list[str] | None) -> dict[str, Any]:
     changes = {}
     for entry in entries or []:
         key, sign, value = entry.partition("=")
         if not sign or not key:
             raise InputError(f"--set {entry}: expected KEY=VALUE, for example training.epochs=3")
-        changes[key] = yaml.safe_load(value)
+        try:
+            changes[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise InputError(f"--set {entry}: the value is not YAML; put it in quotes") from None
     return changes
 
 

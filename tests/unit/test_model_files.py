@@ -100,6 +100,22 @@ def test_truth_for_auxiliary_tasks_is_asked_for() -> None:
             gn1.network(inputs)
 
 
+def test_predictions_of_tracks_follow_the_order_they_were_read_in() -> None:
+    gn1 = GN1(width=8, layers=1)
+    train, valid = (synthetic(gn1.default_inputs(), 200, seed) for seed in (1, 2))
+    gn1.fit(train, valid, training=gn1.default_training().with_(epochs=1, progress="none"))
+    rows = valid.read()
+    forwards, backwards = gn1.predict(rows), gn1.predict(ak.with_field(rows, rows.tracks[:, ::-1], "tracks"))
+    turned = backwards.tracks.gn1_pFromB[:, ::-1]
+    assert ak.all(abs(turned - forwards.tracks.gn1_pFromB) < 1e-5)
+    assert not ak.all(abs(backwards.tracks.gn1_pFromB - forwards.tracks.gn1_pFromB) < 1e-5)
+    many = ak.concatenate([rows.tracks] * 40, axis=1)
+    long = gn1.predict(ak.with_field(rows, many, "tracks"))
+    assert ak.all(ak.num(long.tracks) == ak.num(many))
+    seen = ak.sum(~np.isnan(long.tracks.gn1_pFromB), axis=1)
+    assert ak.all(seen == np.minimum(ak.num(many), 40))
+
+
 def test_leptons_are_an_input_more() -> None:
     features = GN1(leptons=True).default_inputs().collection_features("tracks")
     assert features[:-1] == GN1().default_inputs().collection_features("tracks")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 import femtobarn
@@ -83,12 +84,15 @@ class PackedCache:
                 a field that is not there; an empty sample; a full disk.
         """
         target = Path(folder) / _key(sample, inputs)
-        if not (target / "meta.json").is_file():
-            if len(sample) == 0:
-                raise InputError(f"{sample.where}: there are no rows to train on")
-            with atomic(target) as temporary:
-                temporary.mkdir(parents=True)
-                _Builder(sample, inputs, temporary).run(progress)
+        if len(sample) == 0:
+            raise InputError(f"{sample.where}: there are no rows to train on")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # Trainings that start together on one sample: the first packs, the others wait for it.
+        with FileLock(target.with_name(f".{target.name}.lock")):
+            if not (target / "meta.json").is_file():
+                with atomic(target) as temporary:
+                    temporary.mkdir(parents=True)
+                    _Builder(sample, inputs, temporary).run(progress)
         return cls(target)
 
     def batch(self, start: int, stop: int) -> Batch:

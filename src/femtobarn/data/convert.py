@@ -50,8 +50,7 @@ def convert(
     """
     destination = Path(destination)
     sample = open_sample(sources, tree=tree, collection=collection, units=units)
-    if any(file.exists() and destination.exists() and file.samefile(destination) for file in sample.files):
-        raise InputError(f"{destination} is one of the sources; choose another name")
+    _other_file(sample, destination)
     schema = sample.schema.restrict(fields, sample.where)
     layout = layout or best_layout(schema)
     attributes = {**sample.attributes, "converted_from": [file.name for file in sample.files]}
@@ -80,6 +79,7 @@ def append_columns(
     Raises:
         InputError: when the function returns another number of rows, or the file cannot be written.
     """
+    _other_file(sample, Path(destination))
     schema = sample.schema
     with open_writer(destination, schema.classes, sample.attributes, layout=best_layout(schema)) as writer:
         for block in blocks(sample, schema.names, progress):
@@ -96,6 +96,11 @@ def append_columns(
                 block = ak.with_field(block, merged, name)
             writer.append(block)
     return Path(destination)
+
+
+def _other_file(sample: Sample, destination: Path) -> None:
+    if any(file.exists() and destination.exists() and file.samefile(destination) for file in sample.files):
+        raise InputError(f"{destination} is one of the sources; choose another name")
 
 
 def blocks(sample: Sample, fields: Sequence[str], progress: Progress | None = None) -> Iterator[ak.Array]:

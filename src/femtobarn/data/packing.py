@@ -139,6 +139,7 @@ def _collection(rows: ak.Array, name: str, inputs: Inputs, classes: Classes, pla
     packed = ak.to_packed(rows[needed]).layout.to_ListOffsetArray64(True)
     offsets = np.asarray(packed.offsets.data, dtype=np.int64)
     columns = {field: ak.to_numpy(packed.content.content(field)) for field in needed}
+    whole = offsets
     offsets, chosen = _first(offsets, columns, settings)
     if chosen is not None:
         columns = {field: column[chosen] for field, column in columns.items()}
@@ -152,7 +153,8 @@ def _collection(rows: ak.Array, name: str, inputs: Inputs, classes: Classes, pla
     for task, label in settings.labels.items():
         indices = _indices(columns[label.field], label, f"{name}.{label.field}", classes, place, segments)
         fields[task] = torch.from_numpy(indices)
-    return Ragged(torch.from_numpy(values), torch.from_numpy(offsets), fields)
+    source = None if chosen is None else (torch.from_numpy(whole), torch.from_numpy(chosen))
+    return Ragged(torch.from_numpy(values), torch.from_numpy(offsets), fields, source)
 
 
 def _first(

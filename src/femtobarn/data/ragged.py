@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 __all__ = ["Batch", "Ragged"]
@@ -18,11 +21,14 @@ class Ragged:
         values: (T, F) float, the inputs of all tokens of all events, one after the other.
         offsets: (B+1,) int64, event b owns tokens `offsets[b]:offsets[b+1]`.
         fields: further tensors per token, (T, ...) of any type: labels, identifiers, coordinates.
+        source: where the collection was put in order or cut when packed: the offsets (B+1,) it had before,
+            and the place (T,) each token had; None where nothing was moved.
     """
 
     values: Tensor
     offsets: Tensor
     fields: dict[str, Tensor] = field(default_factory=dict)
+    source: tuple[Tensor, Tensor] | None = None
 
     @property
     def lengths(self) -> Tensor:
@@ -41,7 +47,23 @@ class Ragged:
             self.values.to(device, non_blocking=True),
             self.offsets.to(device, non_blocking=True),
             {name: value.to(device, non_blocking=True) for name, value in self.fields.items()},
+            self.source,
         )
+
+    def as_read(self, values: NDArray[Any], missing: float) -> NDArray[Any]:
+        """Values per token (T, ...) in the order the tokens were read, `missing` for those that were cut."""
+        if self.source is None:
+            return values
+        offsets, place = (part.numpy() for part in self.source)
+        answer = np.full((int(offsets[-1]), *values.shape[1:]), missing, dtype=values.dtype)
+        answer[place] = values
+        return answer
+
+    @property
+    def counts_as_read(self) -> NDArray[np.int64]:
+        """(B,) tokens per event before any were cut."""
+        offsets = (self.offsets if self.source is None else self.source[0]).cpu().numpy()
+        return np.asarray(np.diff(offsets))
 
     def replace(self, values: Tensor) -> Ragged:
         """The same collection with other values."""

@@ -51,6 +51,7 @@ def evaluate_files(
     collection: str | None = None,
     units: str | None = None,
     out: str | Path,
+    split: str | None = None,
     minimum_pt: float = 20.0,
     maximum_eta: float = 2.5,
 ) -> Result:
@@ -65,6 +66,8 @@ def evaluate_files(
         collection: whose members are the jets (`Jet` in NanoAOD). None: read off the label (`Jet_...`).
         units: of ATLAS-layout files that do not say.
         out: folder.
+        split: `train`, `valid`, `test` or `all`. None: `test` for a model and a file that knows its folds,
+            since the model may have been trained on the others, else `all`.
         minimum_pt, maximum_eta: jets judged, GeV, where the file knows pt and eta.
 
     Raises:
@@ -78,7 +81,9 @@ def evaluate_files(
             collection, sample = prefix, open_sample(list(files), collection=prefix, units=units)
     cuts = {"pt": (minimum_pt, np.inf), "abs_eta": (0.0, maximum_eta)}
     known = {name: cut for name, cut in cuts.items() if name.removeprefix("abs_") in sample.schema.scalars}
-    sample = sample.select(**known)
+    if split is None:
+        split = "test" if scorer is not None and "fold" in sample.schema.scalars else "all"
+    sample = sample.select(**known) if split == "all" else sample.split(split).select(**known)
     label = _field(sample, label, collection)
     result = Result.start("evaluate", "file", 0)
     result.sizes = {sample.name: len(sample)}
@@ -86,7 +91,8 @@ def evaluate_files(
         f"$p_T$ > {minimum_pt:g} GeV, |η| < {maximum_eta:g}" if len(known) == 2 else f"{len(sample):,} jets"
     )
     caption = Caption(_source(sample), limits)
-    subtitle = f"{len(sample):,} jets, {limits.replace('$p_T$', 'pT')}"
+    which = "all splits" if split == "all" else f"the {split} split"
+    subtitle = f"{len(sample):,} jets of {which}, {limits.replace('$p_T$', 'pT')}"
     if scorer is not None:
         report = _model_page(sample, scorer, label, result, caption, subtitle)
     else:

@@ -7,6 +7,7 @@ import json
 import math
 import os
 import platform
+import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -230,6 +231,8 @@ def environment() -> tuple[dict[str, str], dict[str, str | int | float]]:
             versions[package] = version(package)
         except PackageNotFoundError:
             continue
+    if commit := _commit():
+        versions["commit"] = commit
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
     machine: dict[str, str | int | float] = {
         "system": platform.platform(),
@@ -238,6 +241,15 @@ def environment() -> tuple[dict[str, str], dict[str, str | int | float]]:
         "memory_gb": round(memory, 1),
     }
     return versions, machine
+
+
+def _commit() -> str:
+    """The commit of femtobarn's source, with `-dirty` if it was changed since; empty outside a checkout."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 def _processor() -> str:

@@ -40,6 +40,9 @@ def origin_labels(jets: Jets, tagger: FlavourScores) -> tuple[NDArray[np.int64],
     labels = fold[np.where((code >= 0) & (code < len(ORIGINS)), code, len(ORIGINS))]
     flat = ak.flatten(tagger.origins)
     probabilities = np.stack([ak.to_numpy(flat[name]) for name in classes], axis=1)
+    # A track the tagger did not look at, beyond its longest jet, has no probabilities and no say.
+    unseen = np.isnan(probabilities).any(axis=1)
+    labels, probabilities = np.where(unseen, -1, labels), np.where(unseen[:, None], 0.0, probabilities)
     return labels, probabilities, np.repeat(jets.weights, counts)
 
 

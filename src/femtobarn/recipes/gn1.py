@@ -74,8 +74,8 @@ class GN1Settings(Settings):
     underlying_event: Literal["full", "overlay"] = "full"
     simulation: SimulationSettings = SimulationSettings()
     mixture: dict[str, float] = Field(default={"ttbar": 0.9, "zprime": 0.1})
-    seeds: tuple[int, ...] = (1,)
-    methods: tuple[str, ...] = ("ip3d", "gn1")
+    seeds: tuple[int, ...] = Field(default=(1,), min_length=1)
+    methods: tuple[Literal["ip3d", "gn1", "gn1_no_aux"], ...] = Field(default=("ip3d", "gn1"), min_length=1)
     parallel: int = 1
     training: Training
 
@@ -94,7 +94,7 @@ SCALES = {
     "standard": GN1Settings(
         events={"ttbar": 160_000, "zprime": 112_000},
         seeds=(1, 2, 3),
-        methods=tuple(TAGGERS),
+        methods=("ip3d", "gn1_no_aux", "gn1"),
         parallel=2,
         training=ONE_CYCLE.with_(epochs=6),
     ),
@@ -102,7 +102,7 @@ SCALES = {
         events={"ttbar": 7_400_000, "zprime": 8_400_000},
         mixture={"ttbar": 0.6, "zprime": 0.4},
         seeds=(1, 2, 3),
-        methods=tuple(TAGGERS),
+        methods=("ip3d", "gn1_no_aux", "gn1"),
         training=Training(epochs=100, batch_size=4000, learning_rate=1e-3),
     ),
 }
@@ -149,7 +149,9 @@ def simulated(settings: GN1Settings, run: Run) -> dict[str, Sample]:
                 )
 
         key = {**how, "settings": settings.simulation.model_dump(mode="json")}
-        path = run.cached(f"simulate {process}", key, build, code=["simulation", "physics"], suffix=".h5")
+        path = run.cached(
+            f"simulate {process}", key, build, code=["simulation", "physics", "data"], suffix=".h5"
+        )
         samples[process] = open_sample(path, name=process)
     return samples
 
@@ -159,7 +161,7 @@ def training_samples(settings: GN1Settings, samples: dict[str, Sample]) -> tuple
     both = []
     for split in ("train", "valid"):
         jets = mix({name: sample.split(split) for name, sample in samples.items()}, settings.mixture)
-        both.append(reweight(jets, "flavour_label", SPECTRUM))
+        both.append(reweight(jets, "flavour_label", SPECTRUM, weight="mcEventWeight"))
     return both[0], both[1]
 
 
@@ -202,7 +204,7 @@ def measured(settings: GN1Settings, run: Run, unit: Unit) -> Path:
     key = settings.model_dump(
         mode="json", include={"events", "mixture", "pileup", "underlying_event", "simulation", "training"}
     )
-    code = ["simulation", "physics", "data", "nn", "learn", "tagging"]
+    code = ["simulation", "physics", "data", "nn", "learn", "tagging", "evaluate", "recipes"]
     return run.cached(f"{unit.method} seed {unit.seed}", {**key, "sample seed": run.seed}, build, code=code)
 
 

@@ -180,24 +180,27 @@ class GN1(Classifier):
         return answer
 
     def predict_batch(self, batch: Batch) -> ak.Array:
-        """Flavour probabilities per jet; and per track, in the order of the inputs, origins and vertices.
+        """Flavour probabilities per jet; and per track, in the order they were read, origins and vertices.
 
         `tracks.<name>_p<Origin>` are the probabilities of the seven origins. `tracks.<name>_VertexIndex`
         numbers the vertices of a jet from 0 in the order of their first track: tracks connected through pairs
-        whose probability reaches `vertex_threshold`; a track joined to none is a vertex of its own.
+        whose probability reaches `vertex_threshold`; a track joined to none is a vertex of its own. Tracks
+        beyond the first forty have NaN and -2.
         """
         answer = {name: value.cpu().numpy() for name, value in self.run(batch).items()}
-        offsets = batch.collections["tracks"].offsets.cpu().numpy()
+        read = batch.collections["tracks"]
+        offsets = read.offsets.cpu().numpy()
         columns: dict[str, Any] = {}
         if self.origin_weight:
-            columns |= {f"{self.name}_p{name}": answer["origin"][:, k] for k, name in enumerate(ORIGINS)}
+            origins = read.as_read(answer["origin"], np.nan)
+            columns |= {f"{self.name}_p{name}": origins[:, k] for k, name in enumerate(ORIGINS)}
         if self.vertex_weight:
             joined = answer["vertex"] >= self.vertex_threshold
             index = vertices_from_pairs(answer["i"][joined], answer["j"][joined], offsets)
-            columns[f"{self.name}_VertexIndex"] = index
+            columns[f"{self.name}_VertexIndex"] = read.as_read(index, -2)
         if not columns:
             return self.probabilities(answer["jet"])
-        tracks = ak.unflatten(ak.zip(columns), np.diff(offsets))
+        tracks = ak.unflatten(ak.zip(columns), read.counts_as_read)
         return self.probabilities(answer["jet"], tracks=tracks)
 
 
