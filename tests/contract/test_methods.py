@@ -68,7 +68,11 @@ def make(name: str, item: str = "", network: bool = False) -> Any:
 
 
 def batch_of(sample: Sample, method: Any) -> Batch:
-    return to_batch(sample.read(), method.inputs or method.default_inputs(), sample.schema.classes)
+    """Rows as a batch whose tokens count as read in the order they are packed in."""
+    batch = to_batch(sample.read(), method.inputs or method.default_inputs(), sample.schema.classes)
+    for ragged in batch.collections.values():
+        ragged.source = None
+    return batch
 
 
 def network_of(method: Any, seed: int = 0) -> torch.nn.Module:

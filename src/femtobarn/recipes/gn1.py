@@ -92,11 +92,11 @@ SCALES = {
     ),
     "quick": GN1Settings(events={"ttbar": 30_000, "zprime": 5_000}, training=ONE_CYCLE.with_(epochs=8)),
     "standard": GN1Settings(
-        events={"ttbar": 160_000, "zprime": 112_000},
+        events={"ttbar": 205_000, "zprime": 35_000},
         seeds=(1, 2, 3),
         methods=("ip3d", "gn1_no_aux", "gn1"),
         parallel=2,
-        training=ONE_CYCLE.with_(epochs=6),
+        training=ONE_CYCLE.with_(epochs=9),
     ),
     "full": GN1Settings(
         events={"ttbar": 7_400_000, "zprime": 8_400_000},
@@ -179,7 +179,9 @@ def measured(settings: GN1Settings, run: Run, unit: Unit) -> Path:
         train, valid = training_samples(settings, samples)
         tagger, training = TAGGERS[unit.method](), settings.training.with_(seed=unit.seed)
         tagger.fit(train, valid, training=training, resume=path.with_name(path.name + ".checkpoints"))
-        own = {unit.method: choose_fraction(*scored(tagger.predict(valid), valid, unit))}
+        # A tagger's own f_c is chosen on validation jets like those it is judged on.
+        chosen_on = samples["ttbar"].split("valid").select(pt=KINEMATICS["ttbar"])
+        own = {unit.method: choose_fraction(*scored(tagger.predict(chosen_on), chosen_on, unit))}
         result = Result.start(run.recipe, run.scale, run.seed, run.command)
         result.sizes = {"train": len(train), "valid": len(valid)}
         with atomic(path) as folder:
