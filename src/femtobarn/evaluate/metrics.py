@@ -155,7 +155,8 @@ def rejection_ratio(
 
     Args:
         scores: two arrays (N,).
-        is_signal, is_background: (N,) bool.
+        is_signal: (N,) bool.
+        is_background: (N,) bool.
         efficiency: the signal efficiency of both.
         weights: (N,) or None.
     """
