@@ -63,4 +63,6 @@ def _values(feature: Feature, lean: NDArray[np.float64], rng: np.random.Generato
     values = rng.normal(size=len(lean)) + rng.uniform(-0.5, 0.5) * lean
     if feature.transform == "log":
         values = np.exp(values)
+    if feature.transform != "none":
+        values = values * feature.scale
     return values.astype(np.float32)

@@ -125,11 +125,17 @@ def test_which_fields_are_energies(name: str, power: int) -> None:
     assert energy_power(name) == power
 
 
-def test_longer_than_the_layout_keeps_the_first(tmp_path: Path) -> None:
+def test_longer_than_the_layout_has_room_for(tmp_path: Path) -> None:
+    """A writer that has to drop tracks refuses; converting makes room for the longest row."""
     long = ak.Array([{"pt": 1.0, "tracks": [{"d0": float(i)} for i in range(50)]}])
-    with open_writer(tmp_path / "x.h5", max_length=30) as writer:
+    with pytest.raises(InputError, match="row 0 has 50 tracks, the file has room for 30"):
+        with open_writer(tmp_path / "x.h5", max_length=30) as writer:
+            writer.append(long)
+    assert list(tmp_path.iterdir()) == []
+    with open_writer(tmp_path / "x.parquet") as writer:
         writer.append(long)
-    assert open_sample(tmp_path / "x.h5").read().tracks.d0[0].tolist() == list(range(30))
+    convert(tmp_path / "x.parquet", tmp_path / "y.h5")
+    assert open_sample(tmp_path / "y.h5").read().tracks.d0[0].tolist() == list(range(50))
 
 
 NESTED = [

@@ -60,8 +60,8 @@ def test_inverse_frequencies() -> None:
 def test_standardise_is_what_scaling_fits() -> None:
     features = [
         Feature(name="a"),
-        Feature(name="b", transform="log", clip=(-1, 1)),
-        Feature(name="c", transform="asinh"),
+        Feature(name="b", transform="log", scale=3.0, clip=(-1, 1)),
+        Feature(name="c", transform="asinh", scale=0.5),
         Feature(name="d", clip=(-0.5, 0.5), standardise=False),
     ]
     values = RNG.uniform(0.1, 9, (20, 4)).astype(np.float32)

@@ -76,7 +76,7 @@ def test_damage_is_said_in_a_sentence(folder: Path, damage: Any, message: str) -
 
 def test_other_inputs_are_refused(folder: Path) -> None:
     inputs = yaml.safe_load((folder / "method.yaml").read_text())["inputs"]
-    inputs["event"] = ["pt"]
+    inputs["event"] = ["eta"]
     edit(folder, inputs=inputs)
     with pytest.raises(InputError, match="with its inputs"):
         load(folder)

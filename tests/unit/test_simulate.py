@@ -218,6 +218,7 @@ def test_overlay_replaces_multiparton_interactions(tmp_path):
             {"settings": SimulationSettings(pythia=("Beams:eCMM = 3",))},
             "does not know the setting 'Beams:eCMM = 3'",
         ),
+        ({"settings": SimulationSettings(pythia=("Beams:eCM = 8000.",))}, "set sqrt_s"),
         ({"scheduler": "tcp://127.0.0.1:9"}, "no Dask scheduler answers"),
     ],
 )

@@ -179,7 +179,10 @@ class AtlasWriter:
         path: the file, `.h5`.
         classes: class names of labels: "flavour_label", "tracks.ftagTruthOriginLabel".
         attributes: provenance, anything JSON can hold; becomes the `config` attribute.
-        max_length: M, how many members of a collection a row keeps, the first ones.
+        max_length: M, room for members of a collection in each row.
+
+    Raises:
+        InputError: from `append`, for rows with more members than that, and for what the layout cannot hold.
     """
 
     def __init__(
@@ -220,18 +223,22 @@ class AtlasWriter:
             jets[stored[name]] = _to_mev(name, ak.to_numpy(array[name]))
         self._write("jets", jets)
         for name in schema.collections:
-            self._write(name, self._padded(array[name], schema.collections[name]))
+            self._write(name, self._padded(name, array[name], schema.collections[name]))
         self._guard.check()
         self._length += len(array)
 
-    def _padded(self, collection: ak.Array, inner: Mapping[str, DType]) -> NDArray[Any]:
-        collection = collection[:, : self.max_length]
+    def _padded(self, name: str, collection: ak.Array, inner: Mapping[str, DType]) -> NDArray[Any]:
         counts = ak.to_numpy(ak.num(collection, axis=1))
-        fields = [(name or "value", _disk(kind)) for name, kind in inner.items()]
+        if counts.max(initial=0) > self.max_length:
+            raise InputError(
+                f"{self.path}: row {self._length + int(counts.argmax())} has {counts.max()} {name}, the file "
+                f"has room for {self.max_length}: give the writer a larger max_length"
+            )
+        fields = [(field or "value", _disk(kind)) for field, kind in inner.items()]
         flat = np.zeros(int(counts.sum()), [*fields, ("valid", np.bool_)])
         content = ak.flatten(collection, axis=1)
-        for name in inner:
-            flat[name or "value"] = _to_mev(name, ak.to_numpy(content[name] if name else content))
+        for field in inner:
+            flat[field or "value"] = _to_mev(field, ak.to_numpy(content[field] if field else content))
         flat["valid"] = True
         padded = np.zeros((len(counts), self.max_length), flat.dtype)
         padded[np.arange(self.max_length) < counts[:, None]] = flat

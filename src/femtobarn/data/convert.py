@@ -9,12 +9,17 @@ import awkward as ak
 
 from femtobarn.data.formats import best_layout, open_writer
 from femtobarn.data.sample import Sample, open_sample
+from femtobarn.data.schema import Schema
 from femtobarn.errors import InputError
 
 __all__ = ["append_columns", "blocks", "convert"]
 
 _BYTES = 24 << 20  # of a block in memory
 _PROBE = 200  # rows to measure
+_SCAN = 20_000  # rows whose lengths are counted at a time
+
+ROOM = 40
+"""Tracks a jet has room for in the files of ATLAS."""
 
 Progress = Callable[[int, int], None]
 
@@ -41,8 +46,8 @@ def convert(
         collection: one row per member of this collection instead of per event.
         units: unit of energies of ATLAS-layout files that do not say.
         fields: what to keep, "pt", "tracks.d0", "tracks"; None: everything.
-        layout: of HDF5, "atlas" (jets with tracks, at most 40 a jet) or "nested" (anything); None: "atlas"
-            for rows with tracks, else "nested".
+        layout: of HDF5, "atlas" (jets with tracks, padded to the longest) or "nested" (anything); None:
+            "atlas" for rows with tracks, else "nested".
         progress: called with (rows done, rows in all).
 
     Raises:
@@ -54,7 +59,8 @@ def convert(
     schema = sample.schema.restrict(fields, sample.where)
     layout = layout or best_layout(schema)
     attributes = {**sample.attributes, "converted_from": [file.name for file in sample.files]}
-    with open_writer(destination, schema.classes, attributes, layout=layout) as writer:
+    room = longest(sample, schema) if layout == "atlas" else ROOM
+    with open_writer(destination, schema.classes, attributes, layout=layout, max_length=room) as writer:
         for block in blocks(sample, schema.names, progress):
             writer.append(block)
     return destination
@@ -81,7 +87,11 @@ def append_columns(
     """
     _other_file(sample, Path(destination))
     schema = sample.schema
-    with open_writer(destination, schema.classes, sample.attributes, layout=best_layout(schema)) as writer:
+    layout = best_layout(schema)
+    room = longest(sample, schema) if layout == "atlas" else ROOM
+    with open_writer(
+        destination, schema.classes, sample.attributes, layout=layout, max_length=room
+    ) as writer:
         for block in blocks(sample, schema.names, progress):
             extra = function(block)
             if len(extra) != len(block):
@@ -101,6 +111,15 @@ def append_columns(
 def _other_file(sample: Sample, destination: Path) -> None:
     if any(file.exists() and destination.exists() and file.samefile(destination) for file in sample.files):
         raise InputError(f"{destination} is one of the sources; choose another name")
+
+
+def longest(sample: Sample, schema: Schema) -> int:
+    """The most members any row has in a collection, streamed; at least `ROOM`, what ATLAS files have."""
+    most = ROOM
+    for name, fields in schema.collections.items():
+        for block in sample.batches(_SCAN, [f"{name}.{next(iter(fields))}" if any(fields) else name]):
+            most = max(most, int(ak.max(ak.num(block[name], axis=1), initial=0)))
+    return most
 
 
 def blocks(sample: Sample, fields: Sequence[str], progress: Progress | None = None) -> Iterator[ak.Array]:

@@ -124,7 +124,7 @@ def open_writer(
         path: the file; it appears when the writer closes.
         classes: class names of labels: "flavour_label", "tracks.ftagTruthOriginLabel".
         attributes: provenance, anything JSON can hold.
-        max_length: members of a collection that the ATLAS layout keeps per row.
+        max_length: room for members of a collection in each row of the ATLAS layout.
         layout: of HDF5, "atlas" or "nested".
 
     Raises:

@@ -16,11 +16,13 @@ class _Settings(BaseModel):
 class Feature(_Settings):
     """One input field and what is done to it, in this order: transform, clip, standardise.
 
-    A bare string in a list of features means `Feature(name=...)`.
+    The transform is of `value / scale`: `asinh` leaves what is well below the scale as it is and takes the
+    logarithm of what is well above. A bare string in a list of features means `Feature(name=...)`.
     """
 
     name: str
     transform: Literal["none", "log", "asinh"] = "none"
+    scale: float = Field(default=1.0, gt=0)
     clip: tuple[float, float] | None = None
     standardise: bool = True
 
@@ -57,6 +59,10 @@ class Inputs(_Settings):
     `event` are scalar fields of each record, `collections` its ragged collections, `labels` its class labels
     by task, `targets` float fields to regress, `weight` the event weight (None: all one), `observers` are
     carried along.
+
+    `mirrors` are reflections that the physics and the detector do not tell apart, by name, each with the
+    features that change sign in it ("eta", "tracks.d0"): `{"z": ["eta", "tracks.deta"]}`. While training,
+    each event is shown as one of its mirror images, drawn anew every time.
     """
 
     event: list[Feature | str] = Field(default_factory=list)
@@ -65,6 +71,7 @@ class Inputs(_Settings):
     targets: list[str] = Field(default_factory=list)
     weight: str | None = None
     observers: list[str] = Field(default_factory=list)
+    mirrors: dict[str, list[str]] = Field(default_factory=dict)
 
     @property
     def event_features(self) -> list[Feature]:
@@ -76,7 +83,7 @@ class Inputs(_Settings):
         return _features(self.collections[name].features)
 
     def without_labels(self) -> Inputs:
-        """What is needed to predict: no labels, targets, weights, token labels or identifiers."""
+        """What is needed to predict: no labels, targets, weights, mirrors, token labels or identifiers."""
         collections = {
             name: collection.model_copy(update={"labels": {}, "fields": []})
             for name, collection in self.collections.items()

@@ -35,16 +35,16 @@ class Scaling(BaseModel):
 
 
 def transformed(values: NDArray[np.floating], features: Sequence[Feature]) -> NDArray[np.floating]:
-    """Values (T, F) after each feature's transform (natural logarithm, asinh) and clip."""
+    """Values (T, F) after each feature's transform (natural logarithm or asinh of value / scale) and clip."""
     if all(feature.transform == "none" and feature.clip is None for feature in features):
         return values
     result = values.copy()
     for position, feature in enumerate(features):
         column = result[:, position]
         if feature.transform == "log":
-            column = np.log(column)
+            column = np.log(column / feature.scale)
         elif feature.transform == "asinh":
-            column = np.arcsinh(column)
+            column = np.arcsinh(column / feature.scale)
         if feature.clip is not None:
             column = np.clip(column, *feature.clip)
         result[:, position] = column

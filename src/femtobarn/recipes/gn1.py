@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -12,7 +13,7 @@ import awkward as ak
 import numpy as np
 from pydantic import Field
 
-from femtobarn.data import Sample, mix, open_sample, reweight
+from femtobarn.data import Sample, mix, open_sample, resample, reweight
 from femtobarn.data.atomic import atomic
 from femtobarn.errors import InputError, closest
 from femtobarn.evaluate.flavour import flavour_figures
@@ -81,7 +82,7 @@ class GN1Settings(Settings):
 
 
 ONE_CYCLE = Training(
-    optimiser="adamw", weight_decay=1e-5, schedule="one-cycle", warmup=0.1, learning_rate=3e-3, batch_size=250
+    optimiser="adamw", weight_decay=1e-5, schedule="one-cycle", warmup=0.1, learning_rate=4e-3, batch_size=250
 )
 SCALES = {
     "smoke": GN1Settings(
@@ -112,17 +113,10 @@ SCALES = {
 def gn1(settings: GN1Settings, run: Run) -> Result:
     """Graph attention network on tracks, with track-origin and vertex tasks [ATL-PHYS-PUB-2022-027]."""
     if run.only:
-        return run.part(Result.read(measured(settings, run, run.only) / "part.json"))
+        return run.part(Result.read(measured(settings, run, run.only)))
     first, *others = (Unit(name, seed) for name in settings.methods for seed in seeds_of(name, settings))
-    folders = {first: measured(settings, run, first)}
-    folders |= zip(others, run.map(partial(measured, settings), others, settings.parallel), strict=True)
-    result = combine([Result.read(folder / "part.json") for folder in folders.values()])
-    return page(
-        settings,
-        run,
-        {unit.method: folder for unit, folder in folders.items() if unit.seed == settings.seeds[0]},
-        result,
-    )
+    parts = [measured(settings, run, first), *run.map(partial(measured, settings), others, settings.parallel)]
+    return page(settings, run, combine([Result.read(part) for part in parts]))
 
 
 def seeds_of(method: str, settings: GN1Settings) -> tuple[int, ...]:
@@ -149,65 +143,95 @@ def simulated(settings: GN1Settings, run: Run) -> dict[str, Sample]:
                 )
 
         key = {**how, "settings": settings.simulation.model_dump(mode="json")}
-        path = run.cached(
-            f"simulate {process}", key, build, code=["simulation", "physics", "data"], suffix=".h5"
-        )
+        path = run.cached(f"simulate {process}", key, build, code=["simulation"], suffix=".h5")
         samples[process] = open_sample(path, name=process)
     return samples
 
 
-def training_samples(settings: GN1Settings, samples: dict[str, Sample]) -> tuple[Sample, Sample]:
-    """Training and validation jets of all processes, the flavours weighted to one spectrum of (pT, |eta|)."""
+def training_samples(
+    settings: GN1Settings, samples: dict[str, Sample], network: bool
+) -> tuple[Sample, Sample]:
+    """Training and validation jets of all processes, the flavours brought to one spectrum of (pT, |eta|).
+
+    By weights; for training a network by choosing jets, charm ones several times, since batches in which each
+    flavour counts the same in number teach it more than batches in which a few jets weigh much.
+    """
     both = []
     for split in ("train", "valid"):
-        jets = mix({name: sample.split(split) for name, sample in samples.items()}, settings.mixture)
-        both.append(reweight(jets, "flavour_label", SPECTRUM, weight="mcEventWeight"))
+        # No taus, which the taggers here do not know.
+        parts = {name: sample.split(split).select(flavour_label=(0, 3)) for name, sample in samples.items()}
+        jets = mix(parts, settings.mixture)
+        if network and split == "train":
+            both.append(resample(jets, "flavour_label", SPECTRUM, target="bjets"))
+        else:
+            both.append(reweight(jets, "flavour_label", SPECTRUM, weight="mcEventWeight"))
     return both[0], both[1]
 
 
-def measured(settings: GN1Settings, run: Run, unit: Unit) -> Path:
-    """Train one tagger with one seed and measure it: a folder of `model`, jets' scores and `part.json`."""
+def trained(settings: GN1Settings, run: Run, unit: Unit) -> Path:
+    """Train one tagger with one seed: a folder of `model` and what it says of the jets, a file each."""
     if unit.method not in settings.methods:
         raise InputError(
             f"--only {unit}: the recipe has no such method{closest(unit.method, settings.methods)}"
         )
-    baseline = Unit(settings.methods[0], settings.seeds[0])
-    reference = measured(settings, run, baseline) if unit != baseline else None
     samples = simulated(settings, run)
+    tagger, training = TAGGERS[unit.method](), settings.training.with_(seed=unit.seed)
 
     def build(path: Path) -> None:
-        train, valid = training_samples(settings, samples)
-        tagger, training = TAGGERS[unit.method](), settings.training.with_(seed=unit.seed)
+        train, valid = training_samples(settings, samples, tagger.trains_network)
         tagger.fit(train, valid, training=training, resume=path.with_name(path.name + ".checkpoints"))
-        # A tagger's own f_c is chosen on validation jets like those it is judged on.
-        chosen_on = samples["ttbar"].split("valid").select(pt=KINEMATICS["ttbar"])
-        own = {unit.method: choose_fraction(*scored(tagger.predict(chosen_on), chosen_on, unit))}
-        result = Result.start(run.recipe, run.scale, run.seed, run.command)
-        result.sizes = {"train": len(train), "valid": len(valid)}
         with atomic(path) as folder:
             tagger.save(folder / "model")
-            for name, sample in judging(samples).items():
-                prediction = tagger.predict(sample)
-                ak.to_parquet(ak.to_packed(prediction), folder / f"{name}.parquet")
-                jets, scores = scored(prediction, sample, unit)
-                taggers = [scores]
-                if reference is not None:
-                    own[baseline.method] = fraction(Result.read(reference / "part.json"), baseline.method)
-                    taggers = [
-                        scored(ak.from_parquet(reference / f"{name}.parquet"), sample, baseline)[1],
-                        scores,
-                    ]
-                metrics = flavour_metrics(jets, taggers, sample=name, own=own)
-                result.metrics += [metric for metric in metrics if metric.method == unit.method]
-                result.sizes[f"test {name}"] = len(sample)
-            result.metrics = with_references(result.metrics, read_references(PUBLISHED))
-            result.write(folder / "part.json")
+            (folder / "sizes.json").write_text(json.dumps({"train": len(train), "valid": len(valid)}))
+            for name, sample in (judging(samples) | {"valid": choosing(samples)}).items():
+                ak.to_parquet(ak.to_packed(tagger.predict(sample)), folder / f"{name}.parquet")
 
     key = settings.model_dump(
         mode="json", include={"events", "mixture", "pileup", "underlying_event", "simulation", "training"}
     )
-    code = ["simulation", "physics", "data", "nn", "learn", "tagging", "evaluate", "recipes"]
+    code = ["simulation", "learn", type(tagger).__module__, __name__]
     return run.cached(f"{unit.method} seed {unit.seed}", {**key, "sample seed": run.seed}, build, code=code)
+
+
+def measured(settings: GN1Settings, run: Run, unit: Unit) -> Path:
+    """Train one tagger with one seed and measure it beside the first of the methods: a part of the result."""
+    folder, samples = trained(settings, run, unit), simulated(settings, run)
+    first = Unit(settings.methods[0], settings.seeds[0])
+    baseline = trained(settings, run, first)
+
+    def build(path: Path) -> None:
+        units = {first: baseline, unit: folder}
+        own = {
+            one.method: choose_fraction(
+                *scored(ak.from_parquet(where / "valid.parquet"), choosing(samples), one)
+            )
+            for one, where in units.items()
+        }
+        result = Result.start(run.recipe, run.scale, run.seed, run.command)
+        result.sizes = json.loads((folder / "sizes.json").read_text())
+        for name, sample in judging(samples).items():
+            both = [
+                scored(ak.from_parquet(where / f"{name}.parquet"), sample, one)
+                for one, where in units.items()
+            ]
+            metrics = flavour_metrics(both[0][0], [scores for _, scores in both], sample=name, own=own)
+            result.metrics += [metric for metric in metrics if metric.method == unit.method]
+            result.sizes[f"test {name}"] = len(sample)
+        result.metrics = with_references(result.metrics, read_references(PUBLISHED))
+        result.write(path)
+
+    return run.cached(
+        f"measure {unit}",
+        {"tagger": folder.name, "baseline": baseline.name, "published": PUBLISHED.read_text()},
+        build,
+        code=["evaluate.flavour_metrics", __name__],
+        suffix=".json",
+    )
+
+
+def choosing(samples: dict[str, Sample]) -> Sample:
+    """The validation jets on which a tagger's own f_c is chosen: like those it is judged on."""
+    return samples["ttbar"].split("valid").select(pt=KINEMATICS["ttbar"])
 
 
 def judging(samples: dict[str, Sample]) -> dict[str, Sample]:
@@ -230,8 +254,10 @@ def fraction(result: Result, method: str) -> float:
     )
 
 
-def page(settings: GN1Settings, run: Run, folders: dict[str, Path], result: Result) -> Result:
+def page(settings: GN1Settings, run: Run, result: Result) -> Result:
     """The report and the result of all units; figures show the first seed of each method."""
+    methods: tuple[str, ...] = settings.methods
+    folders = {method: trained(settings, run, Unit(method, settings.seeds[0])) for method in methods}
     report = Report("GN1 on simulated collisions", f"{sum(result.sizes.values()):,} jets, {run.scale} scale")
     tests = judging(simulated(settings, run))
     labels = {method: LABELS[method] for method in folders}

@@ -51,7 +51,7 @@ SCALES = {
 def overlay_validation(settings: OverlaySettings, run: Run) -> Result:
     """GN1's efficiencies and the numbers of tracks and jets in ttbar, overlaid against fully simulated."""
     trained = gn1.SCALES[settings.tagger]
-    tagger = load(gn1.measured(trained, run, Unit("gn1", trained.seeds[0])) / "model")
+    tagger = load(gn1.trained(trained, run, Unit("gn1", trained.seeds[0])) / "model")
     result = Result.start(run.recipe, run.scale, settings.seed, run.command)
     samples, jets, scores = {}, {}, {}
     for way in ("full", "overlay"):

@@ -21,7 +21,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -136,8 +136,9 @@ class Run:
                suffix: str = "") -> Path:  # fmt: skip
         """The path of a stage's product, built by `build(path)` unless an equal one is there.
 
-        Equal means: the same `key` (settings, as JSON) and the same code in the subpackages `code`. `build`
-        must write whole or not at all; if it resumes by itself, an interrupted stage goes on where it was.
+        Equal means: the same `key` (settings, as JSON) and the same code in the modules or subpackages `code`
+        and in whatever of femtobarn these import. `build` must write whole or not at all; if it resumes by
+        itself, an interrupted stage goes on where it was.
         """
         digest = hashlib.sha256(
             json.dumps([name, key, code_version(*code)], sort_keys=True).encode()
@@ -204,14 +205,39 @@ def _note(path: Path) -> Path:
 
 
 @cache
-def code_version(*packages: str) -> str:
-    """Hash of what the code of femtobarn's subpackages does: comments and docstrings do not count."""
+def code_version(*modules: str) -> str:
+    """Hash of what modules of femtobarn, and all of ours that they import, do: comments do not count."""
     digest = hashlib.sha256()
-    for package in packages:
-        for source in sorted(Path(str(files(f"femtobarn.{package}"))).rglob("*.py")):
-            tree = ast.parse(source.read_text())
-            for node in ast.walk(tree):
-                if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
-                    node.body = node.body[1:]
-            digest.update(f"{source.name}{ast.dump(tree)}".encode())
+    for name, tree in sorted(_imported(modules).items()):
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node):
+                node.body = node.body[1:]
+        digest.update(f"{name}{ast.dump(tree)}".encode())
     return digest.hexdigest()[:16]
+
+
+def _imported(modules: Sequence[str]) -> dict[str, ast.Module]:
+    """Syntax trees of modules (a package: all of it) and of what they import of femtobarn, by name."""
+    trees: dict[str, ast.Module] = {}
+    waiting = [f"femtobarn.{module.removeprefix('femtobarn.')}" for module in modules]
+    while waiting:
+        name = waiting.pop()
+        spec = find_spec(name)
+        if name in trees or spec is None or spec.origin is None:
+            continue
+        trees[name] = ast.parse(Path(spec.origin).read_text())
+        if name in map("femtobarn.{}".format, modules) and spec.submodule_search_locations:
+            waiting += [f"{name}.{file.stem}" for file in Path(spec.origin).parent.glob("[!_]*.py")]
+        for node in ast.walk(trees[name]):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "femtobarn":
+                inner = [f"{node.module}.{alias.name}" for alias in node.names]
+                found = [module for module in inner if _is_module(module)]
+                waiting += found if len(found) == len(inner) else [*found, str(node.module)]
+    return trees
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ModuleNotFoundError:
+        return False

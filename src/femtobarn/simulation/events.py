@@ -61,8 +61,8 @@ class Stopwatch:
         self.seconds[name] = self.seconds.get(name, 0.0) + time.process_time() - start
 
 
-def simulate_block(task: Block) -> tuple[ak.Array, dict[str, float]]:
-    """Jets with tracks of one block, and the CPU seconds of each stage.
+def simulate_block(task: Block) -> tuple[ak.Array, int, dict[str, float]]:
+    """Jets with tracks of one block, the number of its events, and the CPU seconds of each stage.
 
     Every random number comes from (seed, process, block), so neither workers nor order matter.
     """
@@ -121,7 +121,7 @@ def simulate_block(task: Block) -> tuple[ak.Array, dict[str, float]]:
             "truthPVz": vertex[jets.event, 2].astype(np.float32),
         }
         rows = assemble(jets, label, scalars, candidates, response, vertex, found_vertex, settings)
-    return rows, watch.seconds
+    return rows, events, watch.seconds
 
 
 def _visible(hard: Collisions) -> Visible:

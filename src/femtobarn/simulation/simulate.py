@@ -38,7 +38,10 @@ Result = TypeVar("Result")
 
 
 class Summary(BaseModel):
-    """What a simulation made; `seconds` are CPU seconds by stage, spent in this run."""
+    """What a simulation made; `seconds` are CPU seconds by stage, spent in this run.
+
+    `events` are those finished: Pythia gives up the odd one it cannot.
+    """
 
     events: int
     jets: int
@@ -91,6 +94,7 @@ def simulate(
     out = Path(out)
     _check(n, out, seed, pileup, workers, underlying_event)
     check_lines(pythia_settings(process, settings.sqrt_s, underlying_event == "full", settings.pythia))
+    _check_energy(settings)
     pools = pool_folder(settings)
     overlay = underlying_event == "overlay"
     blocks = [
@@ -114,22 +118,30 @@ def simulate(
         parts = Parts(out, provenance)
         if pileup > 0 or overlay:
             total.seconds["pool"] = _make_pools(settings, pools, executor)
-        for index, rows in enumerate(_rows(blocks, parts, executor, workers, total.seconds)):
+        for index, (rows, events) in enumerate(_rows(blocks, parts, executor, workers, total.seconds)):
             start = time.process_time()
             rows = rows[rows.eventNumber < n]
+            total.events += min(events, n - index * BLOCK)
             writer.append(rows)
             total.add(rows)
             total.seconds["write"] = total.seconds.get("write", 0.0) + time.process_time() - start
             if progress:
                 progress(min(n, (index + 1) * BLOCK), n)
     parts.remove()
-    return Summary(events=n, jets=total.jets, flavours=total.flavours, seconds=total.seconds)
+    return Summary(events=total.events, jets=total.jets, flavours=total.flavours, seconds=total.seconds)
+
+
+def _check_energy(settings: SimulationSettings) -> None:
+    for line in settings.pythia:
+        if line.partition("=")[0].strip().lower() in ("beams:ecm", "beams:ea", "beams:eb"):
+            raise InputError(f"'{line}' would not reach the pile-up: set sqrt_s (TeV) instead")
 
 
 class Totals:
     """Running sums over the blocks."""
 
     def __init__(self) -> None:
+        self.events = 0
         self.jets = 0
         self.flavours = dict.fromkeys(FLAVOURS, 0)
         self.seconds: dict[str, float] = {}
@@ -173,11 +185,22 @@ class Parts:
         """Where the rows of a block are."""
         return self.folder / f"{block.index:07d}.parquet"
 
-    def keep(self, block: Block, rows: ak.Array) -> None:
-        """Write the rows of a finished block."""
+    def has(self, block: Block) -> bool:
+        """Whether a block is finished."""
+        return self.path(block).is_file() and self.path(block).with_suffix(".txt").is_file()
+
+    def read(self, block: Block) -> tuple[ak.Array, int]:
+        """The rows of a finished block, and the number of its events, those without jets too."""
+        path = self.path(block)
+        return ak.from_parquet(path), int(path.with_suffix(".txt").read_text())
+
+    def keep(self, block: Block, rows: ak.Array, events: int) -> None:
+        """Write the rows of a finished block of that many events."""
         if not self._manifest.is_file():
             with atomic(self._manifest) as temporary:
                 temporary.write_text(self._text)
+        with atomic(self.path(block).with_suffix(".txt")) as temporary:
+            temporary.write_text(str(events))
         with atomic(self.path(block)) as temporary:
             ak.to_parquet(rows, temporary, extensionarray=False, list_to32=True)
 
@@ -188,24 +211,24 @@ class Parts:
 
 def _rows(
     blocks: list[Block], parts: Parts, executor: Executor | None, workers: int, seconds: dict[str, float]
-) -> Iterator[ak.Array]:
-    """Rows of all blocks in order, those of finished ones read back."""
-    finished = {block.index for block in blocks if parts.path(block).is_file()}
+) -> Iterator[tuple[ak.Array, int]]:
+    """Rows and numbers of events of all blocks in order, those of finished ones read back."""
+    finished = {block.index for block in blocks if parts.has(block)}
     missing = [block for block in blocks if block.index not in finished]
     fresh = _ordered(_kept_block, [(block, parts) for block in missing], executor, 2 * workers + 1)
     for block in blocks:
         if block.index not in finished:
             for stage, cpu in next(fresh).items():
                 seconds[stage] = seconds.get(stage, 0.0) + cpu
-        yield ak.from_parquet(parts.path(block))
+        yield parts.read(block)
 
 
 def _kept_block(task: tuple[Block, Parts]) -> dict[str, float]:
     """Simulate a block and keep its rows at once, in the worker that made it; CPU seconds by stage."""
     block, parts = task
-    rows, seconds = simulate_block(block)
+    rows, events, seconds = simulate_block(block)
     start = time.process_time()
-    parts.keep(block, rows)
+    parts.keep(block, rows, events)
     return {**seconds, "write": time.process_time() - start}
 
 

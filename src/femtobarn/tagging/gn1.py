@@ -52,8 +52,25 @@ TRACK_FEATURES = [
 ]
 """The paper's 21 inputs per track (Table 1), by their names in ATLAS files."""
 
-LONG_TAILS = ["pt", "IP3D_signed_d0_significance", "IP3D_signed_z0_significance"]
-"""Read as asinh: standardised as they are, their tails would squeeze their cores to a point."""
+READ_AS = {
+    "pt": ("asinh", 1.0),
+    "d0": ("asinh", 0.05),
+    "z0SinTheta": ("asinh", 0.1),
+    "IP3D_signed_d0_significance": ("asinh", 1.0),
+    "IP3D_signed_z0_significance": ("asinh", 1.0),
+    "qOverPUncertainty": ("log", 1.0),
+    "thetaUncertainty": ("log", 1.0),
+    "phiUncertainty": ("log", 1.0),
+}
+"""Transform and scale of long-tailed features: standardised as they are, their tails would squeeze their
+cores to a point."""
+
+MIRRORS = {
+    "phi": ["tracks.dphi", "tracks.d0", "tracks.qOverP"],
+    "z": ["eta", "tracks.deta", "tracks.z0SinTheta"],
+}
+"""Reflections in a plane through the beam, with all charges reversed since the solenoid's field turns round,
+and in the plane across the beam. Lifetime-signed significances stay as they are."""
 
 ORIGINS = {
     "Pileup": ["Pileup"],
@@ -71,7 +88,8 @@ HEAVY_FLAVOUR = [3, 4, 5]
 
 
 def _feature(name: str) -> Feature:
-    return Feature(name=name, transform="asinh" if name in LONG_TAILS else "none")
+    transform, scale = READ_AS.get(name, ("none", 1.0))
+    return Feature.model_validate({"name": name, "transform": transform, "scale": scale})
 
 
 @method
@@ -109,9 +127,10 @@ class GN1(Classifier):
     leptons: bool = False
 
     def default_inputs(self) -> Inputs:
-        """The paper's 21 track and 2 jet features, long-tailed ones as asinh; jets from taus are left out.
+        """The paper's 21 track and 2 jet features; jets from taus are left out.
 
-        Without auxiliary tasks the tracks need no truth.
+        Ours, not the paper's: long-tailed features are read as asinh or logarithm, and jets are shown as
+        mirror images while training. Without auxiliary tasks the tracks need no truth.
         """
         origin = {"origin": Label(field="ftagTruthOriginLabel", classes=ORIGINS)}
         names = [*TRACK_FEATURES, *(["leptonID"] if self.leptons else [])]
@@ -128,6 +147,7 @@ class GN1(Classifier):
             collections={"tracks": tracks},
             labels={"jet": flavour},
             weight="mcEventWeight",
+            mirrors=MIRRORS,
         )
 
     def default_training(self) -> Training:
