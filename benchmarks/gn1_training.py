@@ -43,9 +43,10 @@ def jets(count: int, seed: int) -> Batch:
         "origin": torch.randint(0, 7, (tracks,), generator=generator),
         "ftagTruthVertexIndex": torch.randint(-2, 4, (tracks,), generator=generator),
     }
-    ragged = Ragged(torch.randn(tracks, 21, generator=generator), offsets, fields)
+    # Positive, since some features are read as logarithms.
+    ragged = Ragged(torch.rand(tracks, 21, generator=generator) + 0.1, offsets, fields)
     labels = {"jet": torch.randint(0, 3, (count,), generator=generator)}
-    return Batch(torch.randn(count, 2, generator=generator), {"tracks": ragged}, labels, torch.ones(count))
+    return Batch(torch.rand(count, 2, generator=generator), {"tracks": ragged}, labels, torch.ones(count))
 
 
 def forward_flops(network: nn.Module, batch: Batch) -> float:

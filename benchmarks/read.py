@@ -72,6 +72,7 @@ def synthetic(jets: int, seed: int) -> ak.Array:
     counts = np.minimum(rng.poisson(rng.gamma(5.0, 7.2 / 5.0, jets)), 40)
     total = int(counts.sum())
     columns: dict[str, Any] = {name: rng.normal(size=total).astype(np.float32) for name in [*FLOATS, *MORE]}
+    columns |= {name: np.abs(columns[name]) for name in columns if name.endswith("Uncertainty")}
     columns |= {name: rng.poisson(2.0, total).astype(np.float32) for name in HITS}
     columns["ftagTruthOriginLabel"] = rng.integers(0, 8, total).astype(np.int8)
     columns["leptonID"] = np.zeros(total, np.int8)
