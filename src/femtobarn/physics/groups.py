@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["cross_pairs", "offsets_of", "pairs", "ramp"]
+__all__ = ["cross_pairs", "offsets_of", "pairs", "ramp", "sums"]
 
+Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 
@@ -36,3 +39,12 @@ def cross_pairs(counts_a: Index, counts_b: Index) -> tuple[Index, Index]:
     first = np.repeat(np.arange(len(partners)), partners)
     start = np.repeat(np.repeat(offsets_of(counts_b)[:-1], counts_a), partners)
     return first, start + ramp(partners)
+
+
+def sums(group: Index, values: NDArray[Any], count: int) -> Array:
+    """Sum of values (N, ...) over the members of each group: (count, ...), zero for groups without any."""
+    if values.ndim == 1:
+        return np.asarray(np.bincount(group, values, minlength=count), dtype=np.float64)
+    flat = values.reshape(len(values), int(np.prod(values.shape[1:])))
+    columns = np.stack([sums(group, column, count) for column in flat.T], axis=1)
+    return columns.reshape(count, *values.shape[1:])
