@@ -9,10 +9,10 @@ are those of the perigee carried a path s along the track,
 
 with the correlations r of d0 and phi, and of z0 sin(theta) and theta. A vertex minimises the sum of
 d^2/var(d) + l^2/var(l) over its tracks by Gauss-Newton steps. The momenta are not fitted: minimising over
-them at fixed v leaves just these residuals (a track has three parameters more than residuals), so that this
-is the fit of P. Billoir, R. Fruehwirth and M. Regler, Nucl. Instrum. Meth. A 241 (1985) 115, written without
-its n momentum blocks. Neglected are the uncertainty of the curvature, s^2/2 sigma(kappa): 2 um after 20 mm at
-1 GeV, and the covariances between the two planes.
+the three numbers of a momentum, v held fixed, leaves of the five of a perigee just these two residuals, so
+that this is the fit of P. Billoir, R. Fruehwirth and M. Regler, Nucl. Instrum. Meth. A 241 (1985) 115,
+written without its momentum blocks. Neglected are the uncertainty of the curvature, s^2/2 sigma(kappa): 2 um
+after 20 mm at 1 GeV, and covariances between the two planes.
 
 The frame: lengths in mm from a point on the line the perigees refer to. Files of ATLAS layout give d0 with
 respect to the beam line and z0 to the primary vertex; in that frame the primary vertex is at the origin
