@@ -35,6 +35,7 @@ from femtobarn.evaluate.report import Report
 from femtobarn.evaluate.result import Result
 from femtobarn.learn.config import merged, parse
 from femtobarn.progress import CONSOLE
+from femtobarn.workers import follow_parent
 
 __all__ = ["Recipe", "Run", "Scale", "Settings", "Unit", "recipe"]
 
@@ -186,9 +187,7 @@ class Run:
             return [function(self, unit) for unit in units]
         threads = max(1, (os.cpu_count() or 1) // parallel)
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(
-            parallel, context, initializer=torch.set_num_threads, initargs=(threads,)
-        ) as pool:
+        with ProcessPoolExecutor(parallel, context, initializer=_worker, initargs=(threads,)) as pool:
             paths = list(pool.map(function, [self] * len(units), units))
         return [self._noted(path) for path in paths]
 
@@ -197,6 +196,12 @@ class Run:
         note = json.loads(_note(path).read_text())
         self.seconds[note["stage"]] = note["seconds"]
         return path
+
+
+def _worker(threads: int) -> None:
+    """A training among others: its share of the cores, and no life of its own."""
+    follow_parent()
+    torch.set_num_threads(threads)
 
 
 def _note(path: Path) -> Path:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import shutil
-import signal
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -30,6 +27,7 @@ from femtobarn.simulation.processes import pythia_settings
 from femtobarn.simulation.pythia import check as check_lines
 from femtobarn.simulation.rows import CLASSES, FLAVOURS
 from femtobarn.simulation.settings import SimulationSettings
+from femtobarn.workers import follow_parent
 
 __all__ = ["Summary", "simulate"]
 
@@ -273,19 +271,6 @@ def _make_pools(settings: SimulationSettings, folder: Path, executor: Executor |
     return spent
 
 
-def _worker() -> None:
-    """Ctrl-C is the main process's business; a worker goes when the main process has gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 @contextmanager
 def _executor(workers: int, scheduler: str | None) -> Iterator[Executor | None]:
     """Processes, a Dask cluster, or nothing for one worker: then the blocks run here."""
@@ -305,7 +290,7 @@ def _executor(workers: int, scheduler: str | None) -> Iterator[Executor | None]:
         return
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_worker)
+    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=follow_parent)
     try:
         yield executor
     except BaseException:
