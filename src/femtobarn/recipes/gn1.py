@@ -97,7 +97,7 @@ SCALES = {
         seeds=(1, 2, 3),
         methods=("ip3d", "gn1_no_aux", "gn1"),
         parallel=2,
-        training=ONE_CYCLE.with_(epochs=9),
+        training=ONE_CYCLE.with_(epochs=7),
     ),
     "full": GN1Settings(
         events={"ttbar": 7_400_000, "zprime": 8_400_000},
