@@ -179,16 +179,14 @@ class Run:
         self.seconds[name] = round(time.perf_counter() - start, 1)
         CONSOLE.print(f"[bold]{name}[/] took {self.seconds[name]:.0f} s")
 
-    def map(
-        self, function: Callable[[Run, Unit], Path], units: Sequence[Unit], parallel: int = 1
-    ) -> list[Path]:
-        """`function(run, unit)` for each unit, `parallel` at once in processes that share the cores."""
+    def map(self, function: Callable[[Unit], Path], units: Sequence[Unit], parallel: int = 1) -> list[Path]:
+        """`function(unit)` for each unit, `parallel` at once in processes that share the cores."""
         if parallel == 1 or len(units) == 1:
-            return [function(self, unit) for unit in units]
+            return [function(unit) for unit in units]
         threads = max(1, (os.cpu_count() or 1) // parallel)
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(parallel, context, initializer=_worker, initargs=(threads,)) as pool:
-            paths = list(pool.map(function, [self] * len(units), units))
+            paths = list(pool.map(function, units))
         return [self._noted(path) for path in paths]
 
     def _noted(self, path: Path) -> Path:
