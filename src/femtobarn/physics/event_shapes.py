@@ -43,12 +43,13 @@ def thrust(counts: NDArray[np.int64], momentum: Array, starts: int = 4) -> tuple
     particles, and the highest taken.
     """
     event = np.repeat(np.arange(len(counts)), counts)
-    size = np.linalg.norm(momentum, axis=1)
-    total = np.bincount(event, size, len(counts))
+    size: Array = np.linalg.norm(momentum, axis=1)
+    total = np.bincount(event, size, len(counts)).astype(np.float64)
     first = np.cumsum(counts) - counts
     ranked = np.lexsort((-size, event))
     _, best_axis = sphericity(counts, momentum)
-    best = np.bincount(event, np.abs(np.sum(momentum * best_axis[event], axis=1)), len(counts))
+    projected = np.abs(np.sum(momentum * best_axis[event], axis=1))
+    best: Array = np.bincount(event, projected, len(counts)).astype(np.float64)
     for start in range(starts):
         axis = best_axis.copy()
         if start:
@@ -56,9 +57,9 @@ def thrust(counts: NDArray[np.int64], momentum: Array, starts: int = 4) -> tuple
             axis[has] = momentum[ranked[first[has] + start - 1]]
         for _ in range(20):
             sign = np.where(np.sum(momentum * axis[event], axis=1) >= 0, 1.0, -1.0)
-            turned = np.stack([np.bincount(event, sign * p, len(counts)) for p in momentum.T], axis=1)
-            same = np.allclose(turned, axis)
-            axis = turned
+            before, parts = axis, [np.bincount(event, sign * p, len(counts)) for p in momentum.T]
+            axis = np.stack(parts, axis=1).astype(np.float64)
+            same = np.allclose(before, axis)
             if same:
                 break
         length = np.linalg.norm(axis, axis=1)
