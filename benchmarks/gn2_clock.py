@@ -18,7 +18,7 @@ BATCHES = 6
 def arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
     """What both sides are told."""
     parser.add_argument("file", type=Path)
-    parser.add_argument("--batch", type=int, default=250)
+    parser.add_argument("--batch", type=int, default=1000)
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
 

@@ -1,6 +1,6 @@
 """GN2 here: rates of training and prediction, as `gn2_vs_salt.py` asks for them.
 
-    python benchmarks/gn2_step.py FILE --batch 250 --threads 2
+    python benchmarks/gn2_step.py FILE --batch 1000 --threads 2
 
 A training step is forward, the three losses, backward and AdamW, as `salt_gn2.py` does them in salt.
 """

@@ -1,6 +1,6 @@
 """GN2 in salt 0.13.0: rates of training and prediction. Run by `gn2_vs_salt.py` in an environment with salt.
 
-    python benchmarks/salt_gn2.py FILE --batch 250 --threads 2
+    python benchmarks/salt_gn2.py FILE --batch 1000 --threads 2
 
 The model is salt's own, put together from its own classes with the values of its GN2.yaml, which the wheel
 does not hold; batches are read from the file by salt's own data set.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from femtobarn.data.ragged import Ragged
 from femtobarn.nn import transformer
 from femtobarn.nn.ragged import Layout
-from femtobarn.nn.transformer import Encoder, EncoderLayer, dot_product_attention, dot_product_pairwise
+from femtobarn.nn.transformer import Encoder, EncoderLayer, dot_product_attention, dot_product_padded
 
 LENGTHS = torch.tensor([3, 0, 1, 5, 3, 0, 2, 9])
 
@@ -76,7 +76,7 @@ def test_gradients() -> None:
     assert torch.autograd.gradcheck(lambda x: transformer._Attention.apply(x, 2, layout), (qkv,))
 
 
-def test_pairwise_is_the_same_in_float32() -> None:
+def test_padded_is_the_same_in_float32() -> None:
     """And large scores overflow nowhere."""
     torch.manual_seed(3)
     offsets = offsets_of(torch.sort(LENGTHS).values)
@@ -85,7 +85,7 @@ def test_pairwise_is_the_same_in_float32() -> None:
         qkv = size * torch.randn(23, 24)
         ours = dot_product_attention(qkv, 2, layout)
         assert ours.isfinite().all()
-        torch.testing.assert_close(ours, dot_product_pairwise(qkv, 2, offsets), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(ours, dot_product_padded(qkv, 2, layout), rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("extra", [1, 3])

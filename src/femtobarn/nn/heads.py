@@ -20,7 +20,7 @@ def dense(sizes: Sequence[int], final: bool = False) -> nn.Sequential:
     """Linear layers of the given sizes with ReLU between them, and after the last one if `final`."""
     layers: list[nn.Module] = []
     for before, after in pairwise(sizes):
-        layers += [nn.Linear(before, after), nn.ReLU()]
+        layers += [nn.Linear(before, after), nn.ReLU(inplace=True)]
     return nn.Sequential(*(layers if final else layers[:-1]))
 
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from femtobarn.nn.heads import dense
-from femtobarn.nn.ragged import Layout, ordered_pairs, segment_softmax, segment_sum
+from femtobarn.nn.ragged import Layout
 
-__all__ = ["Encoder", "SelfAttention", "dot_product_attention", "dot_product_pairwise"]
+__all__ = ["Encoder", "SelfAttention", "dot_product_attention", "dot_product_padded"]
 
 CACHE = 1 << 22
 """Numbers of a block of events, were each of its pairs as wide as a token's query, key and value together.
@@ -87,28 +87,36 @@ class SelfAttention(nn.Module):
         """h: (T, width) in the layout's order."""
         qkv = self.qkv(h)
         if torch.compiler.is_exporting():
-            attended = dot_product_pairwise(qkv, self.heads, layout.offsets)
+            attended = dot_product_padded(qkv, self.heads, layout)
         else:
             attended = dot_product_attention(qkv, self.heads, layout)
         mixed: Tensor = self.mix(attended)
         return mixed
 
 
-def dot_product_pairwise(qkv: Tensor, heads: int, offsets: Tensor) -> Tensor:
-    """The formula as it stands, over all pairs at once; qkv: (T, 3*width), gives (T, width).
+def dot_product_padded(qkv: Tensor, heads: int, layout: Layout) -> Tensor:
+    """The formula as it stands, on events padded to the longest; qkv: (T, 3*width), gives (T, width).
 
-    It takes memory for every pair: for export, and as the reference of `dot_product_attention`.
+    For export, and as the reference of `dot_product_attention`.
     """
-    tokens = qkv.shape[0]
-    i, j = ordered_pairs(offsets, tokens)
-    q, k, v = qkv.unflatten(-1, (3, heads, -1)).unbind(1)
-    scores = (q.index_select(0, i) * k.index_select(0, j)).sum(-1) / math.sqrt(q.shape[-1])
-    alpha = segment_softmax(scores, i, tokens).unsqueeze(-1)
-    return segment_sum(alpha * v.index_select(0, j), i, tokens).flatten(1)
+    first, lengths = layout.offsets[:-1], layout.offsets[1:] - layout.offsets[:-1]
+    longest = torch.cat([lengths, torch.ones_like(layout.offsets[:1])]).max().item()
+    assert not isinstance(longest, float)
+    torch._check(longest >= 1)  # type: ignore[no-untyped-call]
+    place = torch.arange(longest, device=qkv.device)
+    real = place < lengths.unsqueeze(1)
+    rows = torch.where(real, first.unsqueeze(1) + place, 0).flatten()
+    padded = qkv.index_select(0, rows).view(-1, longest, 3, heads, qkv.shape[1] // (3 * heads))
+    q, k, v = padded.permute(2, 0, 3, 1, 4).unbind(0)
+    scores = (q @ k.transpose(2, 3)) / math.sqrt(q.shape[-1])
+    alpha = torch.softmax(scores.masked_fill(~real[:, None, None, :], -torch.inf), -1)
+    attended = (alpha @ v).transpose(1, 2).flatten(2).flatten(0, 1)
+    own = torch.arange(qkv.shape[0], device=qkv.device) - first.index_select(0, layout.segments)
+    return attended.index_select(0, layout.segments * longest + own)
 
 
 def dot_product_attention(qkv: Tensor, heads: int, layout: Layout) -> Tensor:
-    """As `dot_product_pairwise`, in blocks of events of equal length that fit the cache."""
+    """As `dot_product_padded`, in blocks of events of equal length that fit the cache."""
     with torch.autocast(qkv.device.type, enabled=False):
         out: Tensor = _Attention.apply(qkv.float(), heads, layout)  # type: ignore[no-untyped-call]
     return out.to(qkv.dtype)
@@ -135,7 +143,7 @@ class _Attention(torch.autograd.Function):
             by_head[run].view(3, m, heads, n, -1).copy_(rows.permute(2, 0, 3, 1, 4))
             torch.baddbmm(alpha, q, k.transpose(1, 2), beta=0, alpha=ctx.scale, out=alpha)
             alpha.sub_(alpha.amax(-1, keepdim=True)).exp_().div_(alpha.sum(-1, keepdim=True))
-            out[run].view(m, n, heads, -1).copy_(_by_token(alpha @ v, m))
+            out[run].view(m, n, heads, -1).copy_((alpha @ v).view(m, heads, n, -1).transpose(1, 2))
         ctx.save_for_backward(by_head, alphas)
         return out
 
@@ -143,15 +151,18 @@ class _Attention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         by_head, alphas = ctx.saved_tensors
-        heads, d_qkv = ctx.heads, torch.empty_like(by_head)
+        heads, grad, d_qkv = ctx.heads, grad.contiguous(), torch.empty_like(by_head)
         for run, (m, n), (q, k, v), alpha in _blocks(by_head, alphas, ctx.chunks, heads):
             g = grad[run].view(m, n, heads, -1).transpose(1, 2).reshape(m * heads, n, -1)
             d_alpha = torch.bmm(g, v.transpose(1, 2)).mul_(alpha)
-            d_scores = d_alpha.addcmul_(alpha, d_alpha.sum(-1, keepdim=True), value=-1).mul_(ctx.scale)
-            parts = d_scores @ k, d_scores.transpose(1, 2) @ q, alpha.transpose(1, 2) @ g
-            rows = d_qkv[run].view(m, n, 3, heads, -1)
-            for part, d_part in enumerate(parts):
-                rows[:, :, part].copy_(_by_token(d_part, m))
+            d_scores = d_alpha.addcmul_(alpha, d_alpha.sum(-1, keepdim=True), value=-1)
+            parts = g.new_empty(3, *g.shape)
+            dq, dk, dv = parts
+            torch.baddbmm(dq, d_scores, k, beta=0, alpha=ctx.scale, out=dq)
+            torch.baddbmm(dk, d_scores.transpose(1, 2), q, beta=0, alpha=ctx.scale, out=dk)
+            torch.bmm(alpha.transpose(1, 2), g, out=dv)
+            rows = parts.view(3, m, heads, n, -1).permute(1, 3, 0, 2, 4)
+            d_qkv[run].view(m, n, 3, heads, -1).copy_(rows)
         return d_qkv, None, None
 
 
@@ -165,8 +176,3 @@ def _blocks(
         alpha = alphas[pairs : pairs + size].view(m * heads, n, n)
         yield run, (m, n), by_head[run].view(3, m * heads, n, -1), alpha
         pairs += size
-
-
-def _by_token(values: Tensor, events: int) -> Tensor:
-    """(m*heads, n, d) as (m, n, heads, d)."""
-    return values.unflatten(0, (events, -1)).transpose(1, 2)
