@@ -24,7 +24,8 @@ def dense(sizes: Sequence[int], final: bool = False, dropout: float = 0.0) -> nn
     *inner, last = pairwise(sizes)
     layers: list[nn.Module] = []
     for before, after in [*inner, last] if final else inner:
-        layers += [nn.Linear(before, after), nn.ReLU(), *([nn.Dropout(dropout)] if dropout else [])]
+        layers += [nn.Linear(before, after), nn.ReLU(inplace=True)]
+        layers += [nn.Dropout(dropout)] if dropout else []
     return nn.Sequential(*layers, *([] if final else [nn.Linear(*last)]))
 
 
