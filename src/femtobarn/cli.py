@@ -111,8 +111,9 @@ def simulate(
     out: Annotated[Path, typer.Option(help="File to write: .h5 (ATLAS layout) or .parquet.")],
     n: Annotated[int, typer.Option("-n", help="Collisions to simulate.", min=1)],
     pileup: Annotated[
-        float, typer.Option(help="Mean number of further collisions per crossing.", min=0)
-    ] = 20.0,
+        float | None,
+        typer.Option(help="Mean number of further collisions per crossing; 20, none at the Z pole.", min=0),
+    ] = None,
     seed: Seed = 1,
     workers: Workers = CORES,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
@@ -129,10 +130,13 @@ def simulate(
     """Simulate proton collisions in a tracker and write their jets with tracks."""
     from femtobarn.learn.config import merged, parse
     from femtobarn.progress import progress_bar
-    from femtobarn.simulation import SimulationSettings
+    from femtobarn.simulation import SimulationSettings, ZPoleSettings
     from femtobarn.simulation import simulate as simulate_sample
 
-    settings = parse(SimulationSettings, merged({}, _changes(changes)), "--set")
+    kind: type[SimulationSettings | ZPoleSettings] = (
+        ZPoleSettings if process == "zpole" else SimulationSettings
+    )
+    settings = parse(kind, merged({}, _changes(changes)), "--set")
     with progress_bar(f"simulate {process}", "events") as progress:
         summary = simulate_sample(
             process,

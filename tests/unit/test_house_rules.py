@@ -18,7 +18,7 @@ ALLOWED = {
     "simulation": {"physics", "data"},
     "statistics": {"physics", "data"},
 }
-SHARED = {"errors", "registry", "progress", "__version__", "version"}
+SHARED = {"errors", "registry", "progress", "workers", "__version__", "version"}
 
 
 def imported(path: Path) -> set[str]:

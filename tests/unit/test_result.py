@@ -190,10 +190,14 @@ def test_table_beside_the_papers(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert measured_scales(tmp_path / "absent") == {}
     for form, piece in (
         ("json", '"ours": "100.0 ± 4.0"'),
-        ("markdown", "| gn1 | 100.0 ± 4.0 |"),
+        ("markdown", "| light rejection at 70\u00a0% b-efficiency | 100.0 ± 4.0 (1260) |"),
         ("terminal", "PUB"),
     ):
         print_table(tmp_path, form)  # type: ignore[arg-type]
         assert piece in capsys.readouterr().out
     with pytest.raises(InputError, match="run a recipe first"):
         table_rows(tmp_path / "absent")
+    larger = result(metric(120.0, reference=1260.0, source="PUB")).model_copy(update={"scale": "standard"})
+    larger.write(tmp_path / "gn1-standard.json")
+    (row,) = table_rows(tmp_path)
+    assert row["recipe"] == "gn1 (standard)" and row["ours"].startswith("120")

@@ -129,3 +129,30 @@ def test_samples_travel_to_other_processes(files: Path, jets: ak.Array, tmp_path
     for sample in (open_sample(files), tree):
         sample.read(0, 10)
         assert_rows(pickle.loads(pickle.dumps(sample.take(np.arange(50, 1500)))), jets, np.arange(50, 1500))
+
+
+def test_files_side_by_side(files: Path, jets: ak.Array, tmp_path: Path) -> None:
+    """Scores kept in a file of their own, per jet and per track, read as if they were in the first."""
+    path, n = files / "part1.h5", 800
+    scores = ak.zip(
+        {
+            "score": np.arange(n, dtype=np.float32),
+            "pt": np.zeros(n, np.float32),
+            "tracks": ak.zip({"origin": ak.values_astype(jets.tracks.d0[1100:1900] > 0, np.int8)}),
+        },
+        depth_limit=1,
+    )
+    with open_writer(tmp_path / "scores.parquet") as writer:
+        writer.append(scores)
+    sample = open_sample(path).beside(open_sample(tmp_path / "scores.parquet"))
+    rows = sample.take(np.array([700, 3])).read(fields=["score", "pt", "tracks.origin", "tracks.d0"])
+    assert rows.score.tolist() == [700, 3]
+    assert ak.array_equal(rows.pt, jets.pt[[1800, 1103]])  # the first file's, where both have one
+    assert ak.array_equal(rows.tracks.origin, ak.values_astype(rows.tracks.d0 > 0, np.int8))
+    with pytest.raises(InputError, match=r"800 rows and .* 1100"):
+        open_sample(files / "part0.h5").beside(open_sample(path))
+    with pytest.raises(InputError, match="only whole files"):
+        sample.head(5).beside(sample)
+    fewer = from_memory(ak.zip({"tracks": ak.zip({"a": jets.tracks.d0[1100:1900][:, :1]})}, depth_limit=1))
+    with pytest.raises(InputError, match="differ in number"):
+        open_sample(path).beside(fewer).read(fields=["tracks.a", "tracks.d0"])

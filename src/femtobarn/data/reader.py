@@ -13,7 +13,7 @@ import numpy as np
 from femtobarn.data.schema import Schema
 from femtobarn.errors import InputError
 
-__all__ = ["MemoryReader", "Reader", "Writer", "build", "clipped", "file_key", "pick"]
+__all__ = ["JoinedReader", "MemoryReader", "Reader", "Writer", "build", "clipped", "file_key", "pick"]
 
 
 class Reader(Protocol):
@@ -83,6 +83,61 @@ class MemoryReader:
         if fields is None:
             return rows
         return pick(rows, self.schema.restrict(fields, self.name))
+
+
+class JoinedReader:
+    """Two files side by side: row by row the fields of the first, and those of the second it does not have.
+
+    A collection that both have needs the same number of members in each row.
+
+    Raises:
+        InputError: when the files differ in length, or in reading, in the members of a collection of a row.
+    """
+
+    def __init__(self, first: Reader, second: Reader) -> None:
+        if len(first) != len(second):
+            raise InputError(
+                f"{second.name} has {len(second)} rows and {first.name} {len(first)}: only files of the same "
+                "rows can be put side by side"
+            )
+        self.first, self.second = first, second
+        self.name, self.path, self.attributes = first.name, first.path, first.attributes
+        ours, theirs = first.schema, second.schema
+        collections = {
+            name: theirs.collections.get(name, {}) | ours.collections.get(name, {})
+            for name in [*ours.collections, *theirs.collections]
+        }
+        self.schema = Schema(
+            theirs.scalars | ours.scalars,
+            collections,
+            theirs.classes | ours.classes,
+            theirs.other | ours.other,
+        )
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def key(self) -> str:
+        """Text that changes when one of the files does."""
+        return f"{self.first.key()} beside {self.second.key()}"
+
+    def read(self, start: int, stop: int, fields: Sequence[str] | None = None) -> ak.Array:
+        """Rows `start:stop` with the given fields of both."""
+        wanted = self.schema.restrict(fields, self.name).names
+        here = set(self.first.schema.names)
+        ours, theirs = [n for n in wanted if n in here], [n for n in wanted if n not in here]
+        rows, more = self.first.read(start, stop, ours), self.second.read(start, stop, theirs)
+        for name in more.fields:
+            if name not in rows.fields:
+                rows = ak.with_field(rows, more[name], name)
+                continue
+            if not ak.all(ak.num(rows[name]) == ak.num(more[name])):
+                raise InputError(
+                    f"'{name}' differ in number between the rows of {self.name} and {self.second.name}"
+                )
+            for inner in more[name].fields:
+                rows = ak.with_field(rows, more[name][inner], (name, inner))
+        return rows
 
 
 def clipped(start: int, stop: int, length: int) -> tuple[int, int]:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from femtobarn.data.formats import find_files, open_reader
-from femtobarn.data.reader import MemoryReader, Reader
+from femtobarn.data.reader import JoinedReader, MemoryReader, Reader
 from femtobarn.data.schema import Schema
 from femtobarn.data.splits import fold_of, split_folds
 from femtobarn.errors import InputError
@@ -162,6 +162,17 @@ class Sample:
     def named(self, name: str) -> Sample:
         """The same rows under another name."""
         return replace(self, name=name)
+
+    def beside(self, other: Sample) -> Sample:
+        """The rows of the files with further fields from other files of the same rows: scores, for example.
+
+        Raises:
+            InputError: when one of the two is a view of chosen rows, or their files differ in length.
+        """
+        if self.rows is not None or other.rows is not None or len(self.readers) != len(other.readers):
+            raise InputError(f"{self.where}: only whole files of the same rows can be put beside each other")
+        joined = tuple(JoinedReader(*pair) for pair in zip(self.readers, other.readers, strict=True))
+        return replace(self, readers=joined)
 
     def split(self, split: str, *, by: str = "event") -> Sample:
         """The `train`, `valid` or `test` rows: folds 0-5, 6, 7-9.

@@ -42,7 +42,8 @@ def transformed(values: NDArray[np.floating], features: Sequence[Feature]) -> ND
     for position, feature in enumerate(features):
         column = result[:, position]
         if feature.transform == "log":
-            column = np.log(column / feature.scale)
+            with np.errstate(divide="ignore"):  # a zero is left to the clip
+                column = np.log(column / feature.scale)
         elif feature.transform == "asinh":
             column = np.arcsinh(column / feature.scale)
         if feature.clip is not None:

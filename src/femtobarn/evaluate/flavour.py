@@ -18,6 +18,7 @@ from femtobarn.evaluate.flavour_inputs import input_figures
 from femtobarn.evaluate.flavour_metrics import WORKING_POINTS, choose_fraction, flavour_metrics
 from femtobarn.evaluate.flavour_scores import FlavourScores, Jets
 from femtobarn.evaluate.flavour_tables import flavour_tables, verdict
+from femtobarn.evaluate.jet_display import NEEDED, jet_display, telling_jet
 from femtobarn.evaluate.metrics import Estimate, Floats, Rejection, confusion, one_vs_rest_auc, reliability
 from femtobarn.evaluate.numbers import percent
 from femtobarn.evaluate.report import Report, slug
@@ -304,6 +305,24 @@ class Page:
             ("inclusive", "all tracks of the b-decay chain as one"),
         ):
             self.vertices(kind, f"Secondary vertices in b-jets, {kind}: {meaning}.")
+        if judged:
+            self.one_jet(judged[-1])
+
+    def one_jet(self, tagger: FlavourScores) -> None:
+        """A b-jet whose decay chain is seen, as the tagger sees it."""
+        rows = self.jets.rows
+        if "phi" not in rows.fields or not set(NEEDED) <= set(rows.tracks.fields):
+            return
+        row = telling_jet(self.jets)
+        if row is None:
+            return
+        sample = f"{self.caption.sample.partition(',')[0]}, a b-jet of {rows.pt[row]:.0f} GeV"
+        figure = jet_display(self.jets, tagger, row, Caption(self.caption.source, sample))
+        text = (
+            f"{self.lines[tagger.name].label} on one b-jet: tracks in the transverse plane, coloured by the "
+            "origin found most probable, dashed where it is wrong; and all probabilities."
+        )
+        self.show(figure, text, "one-jet")
 
     def vertices(self, kind: str, text: str) -> None:
         """Efficiency, purity and fake rate of vertices against pT."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -17,6 +18,7 @@ from femtobarn.evaluate.result import At, Metric, Result
 __all__ = ["markdown_table", "measured_scales", "print_table", "table_rows"]
 
 COLUMNS = ("recipe", "sample", "quantity", "method", "ours", "paper", "source")
+SCALES = ("smoke", "quick", "standard", "full")
 PERCENT = ("b_efficiency", "c_efficiency")
 
 
@@ -31,7 +33,7 @@ def measured_scales(folder: str | Path = "results") -> dict[str, list[str]]:
 def table_rows(folder: str | Path) -> list[dict[str, str]]:
     """A row per number that is published for one of the methods; all numbers of a result without such.
 
-    Of a tagger's rejections those at the common f_c are taken.
+    Of a recipe the largest scale measured is taken, of a tagger's rejections those at the common f_c.
 
     Raises:
         InputError: when the folder is not there, or a file in it is not a result.
@@ -39,7 +41,7 @@ def table_rows(folder: str | Path) -> list[dict[str, str]]:
     if not Path(folder).is_dir():
         raise InputError(f"{folder}: there is no such folder of results: run a recipe first")
     rows = []
-    for result in _results(Path(folder)):
+    for result in _largest(_results(Path(folder))):
         chosen = [metric for metric in result.metrics if metric.at.get("f_c_choice", "common") == "common"]
         published = {_what(metric) for metric in chosen if metric.reference is not None}
         for metric in (m for m in chosen if not published or _what(m) in published):
@@ -58,11 +60,28 @@ def table_rows(folder: str | Path) -> list[dict[str, str]]:
 
 
 def markdown_table(folder: str | Path) -> str:
-    """The table as Markdown, for the README."""
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    """A table per recipe as Markdown, for the README: a column per method, published numbers in brackets."""
+    recipes: dict[str, list[dict[str, str]]] = defaultdict(list)
     for row in table_rows(folder):
-        lines.append("| " + " | ".join(row[column].replace("|", "\\|") for column in COLUMNS) + " |")
+        recipes[row["recipe"]].append(row)
+    lines: list[str] = []
+    for recipe, rows in recipes.items():
+        methods = list(dict.fromkeys(row["method"] for row in rows))
+        cells: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+        for row in rows:
+            paper = f" ({row['paper']})" if row["paper"] else ""
+            cells[row["sample"], row["quantity"]][row["method"]] = row["ours"] + paper
+        lines += [f"**{recipe}**", "", _markdown_row(["sample", "quantity", *methods])]
+        lines.append("|" + "---|" * (len(methods) + 2))
+        for (sample, quantity), by_method in cells.items():
+            lines.append(_markdown_row([sample, quantity, *(by_method.get(m, "") for m in methods)]))
+        sources = sorted({row["source"] for row in rows if row["source"]})
+        lines += ["", f"In brackets: {', '.join(sources)}.", ""] if sources else [""]
     return "\n".join(lines)
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def print_table(folder: str | Path, form: Literal["terminal", "markdown", "json"] = "terminal") -> None:
@@ -84,6 +103,19 @@ def print_table(folder: str | Path, form: Literal["terminal", "markdown", "json"
 
 def _results(folder: Path) -> list[Result]:
     return [Result.read(path) for path in sorted(folder.glob("*.json"))]
+
+
+def _largest(results: list[Result]) -> list[Result]:
+    """Of each recipe the result of the largest scale."""
+    best: dict[str, Result] = {}
+    for result in results:
+        if result.recipe not in best or _size(result) > _size(best[result.recipe]):
+            best[result.recipe] = result
+    return list(best.values())
+
+
+def _size(result: Result) -> int:
+    return SCALES.index(result.scale) if result.scale in SCALES else -1
 
 
 def _what(metric: Metric) -> tuple[str, str, str]:

@@ -71,7 +71,7 @@ def export(method: Any, path: Path) -> Path:
             opset_version=OPSET,
             input_names=list(example),
             output_names=outputs,
-            dynamic_shapes=(sizes[0], tuple(sizes[1:])),
+            dynamic_shapes=(sizes[0], *([tuple(sizes[1:])] if names else [])),
             verbose=False,
         )
     assert program is not None

@@ -16,12 +16,17 @@ CACHE = 1 << 19
 """Numbers per block of hidden pair features: 2 MB of float32."""
 
 
-def dense(sizes: Sequence[int], final: bool = False) -> nn.Sequential:
-    """Linear layers of the given sizes with ReLU between them, and after the last one if `final`."""
+def dense(sizes: Sequence[int], final: bool = False, dropout: float = 0.0) -> nn.Sequential:
+    """Linear layers of the given sizes with ReLU between them, and after the last one if `final`.
+
+    Each ReLU is followed by dropout if there is any.
+    """
+    *inner, last = pairwise(sizes)
     layers: list[nn.Module] = []
-    for before, after in pairwise(sizes):
-        layers += [nn.Linear(before, after), nn.ReLU()]
-    return nn.Sequential(*(layers if final else layers[:-1]))
+    for before, after in [*inner, last] if final else inner:
+        layers += [nn.Linear(before, after), nn.ReLU(inplace=True)]
+        layers += [nn.Dropout(dropout)] if dropout else []
+    return nn.Sequential(*layers, *([] if final else [nn.Linear(*last)]))
 
 
 class TokenHead(nn.Module):

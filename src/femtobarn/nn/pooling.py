@@ -7,7 +7,13 @@ from torch import Tensor, nn
 
 from femtobarn.nn.ragged import Layout, segment_softmax, segment_sum
 
-__all__ = ["AttentionPooling"]
+__all__ = ["AttentionPooling", "attention_pool"]
+
+
+def attention_pool(h: Tensor, scores: Tensor, layout: Layout) -> Tensor:
+    """sum_i softmax_i(s_i) h_i over an event's tokens; h: (T, width), scores: (T, 1), gives (B, width)."""
+    share = segment_softmax(scores, layout.segments, layout.events)
+    return segment_sum(share * h, layout.segments, layout.events)
 
 
 class AttentionPooling(nn.Module):
@@ -23,7 +29,6 @@ class AttentionPooling(nn.Module):
 
     def forward(self, h: Tensor, layout: Layout) -> Tensor:
         """h: (T, width) in the layout's order; gives (B, width)."""
-        share = segment_softmax(self.gate(h), layout.segments, layout.events)
-        pooled = segment_sum(share * h, layout.segments, layout.events)
+        pooled = attention_pool(h, self.gate(h), layout)
         without = (layout.offsets[1:] == layout.offsets[:-1]).unsqueeze(-1)
         return torch.where(without, self.empty, pooled)

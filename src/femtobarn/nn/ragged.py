@@ -145,6 +145,28 @@ class Layout:
         """(B, F) of sorted events copied onto their tokens: (T, F)."""
         return values.index_select(0, self.segments)
 
+    def extended(self, extra: int) -> tuple[Layout, Tensor]:
+        """The same events in the same order, each with `extra` tokens more at its end, e.g. learned ones.
+
+        And where each token of the new layout is taken from, (T + extra * B,): its position among the (T,)
+        tokens followed by the (B * extra,) new ones.
+        """
+        tokens, device = self.segments.shape[0], self.offsets.device
+        offsets = self.offsets + extra * torch.arange(self.events + 1, device=device)
+        segments = segments_of(offsets, tokens + extra * self.events)
+        place = torch.arange(segments.shape[0], device=device) - extra * segments
+        beyond = place - self.offsets[1:].index_select(0, segments)
+        source = torch.where(beyond < 0, place, tokens + extra * segments + beyond)
+        if torch.compiler.is_exporting():
+            return Layout(offsets, segments), source
+        empty = self.events - sum(count for _, count in self.groups)
+        groups = [(length + extra, count) for length, count in self.groups]
+        return Layout(offsets, segments, [(extra, empty), *groups] if empty else groups), source
+
+    def places(self, extra: int) -> Tensor:
+        """Where this layout's own tokens lie in `extended(extra)`: (T,)."""
+        return torch.arange(self.segments.shape[0], device=self.offsets.device) + extra * self.segments
+
     def chunks(self, cost: int, limit: int) -> list[tuple[int, int, int]]:
         """(first token, events, length) of runs of equal length, `events * length**2 * cost` at most `limit`.
 

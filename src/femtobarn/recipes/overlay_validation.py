@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
@@ -17,6 +18,7 @@ from femtobarn.evaluate.result import Metric, Result
 from femtobarn.evaluate.style import Caption
 from femtobarn.learn.model_files import load
 from femtobarn.recipes import gn1
+from femtobarn.recipes.flavour import Study
 from femtobarn.recipes.run import Run, Settings, Unit, recipe
 
 FLAVOURS = {"b": "b-jets", "c": "c-jets", "u": "light-jets"}
@@ -50,12 +52,14 @@ SCALES = {
 @recipe(scales=SCALES)
 def overlay_validation(settings: OverlaySettings, run: Run) -> Result:
     """GN1's efficiencies and the numbers of tracks and jets in ttbar, overlaid against fully simulated."""
-    trained = gn1.SCALES[settings.tagger]
-    tagger = load(gn1.trained(trained, run, Unit("gn1", trained.seeds[0])) / "model")
+    study = Study(gn1.SCALES[settings.tagger], run, gn1.TAGGERS, gn1.PUBLISHED, "")
+    tagger = load(study.trained(Unit("gn1", study.settings.seeds[0])) / "model")
     result = Result.start(run.recipe, run.scale, settings.seed, run.command)
     samples, jets, scores = {}, {}, {}
     for way in ("full", "overlay"):
-        sample = gn1.simulated(_simulation(settings, trained, way), _with_seed(run, settings.seed))["ttbar"]
+        changes = {"events": {"ttbar": settings.events}, "underlying_event": way}
+        other = study.settings.model_copy(update=changes)
+        sample = replace(study, settings=other, run=_with_seed(run, settings.seed)).simulated()["ttbar"]
         samples[way], jets[way] = sample, Jets(sample.read(fields=FIELDS))
         with run.stage(f"predict {way}"):
             scores[way] = FlavourScores.from_prediction(tagger.predict(sample), "gn1").discriminant_b(F_C)
@@ -74,10 +78,6 @@ def overlay_validation(settings: OverlaySettings, run: Run) -> Result:
         "jets_per_event_ratio", {}, *(_mean(_jets_per_event(s, settings.events)) for s in samples.values())
     )
     return _page(settings, run, result, jets)
-
-
-def _simulation(settings: OverlaySettings, trained: gn1.GN1Settings, way: str) -> gn1.GN1Settings:
-    return trained.model_copy(update={"events": {"ttbar": settings.events}, "underlying_event": way})
 
 
 def _with_seed(run: Run, seed: int) -> Run:

@@ -35,6 +35,7 @@ from femtobarn.evaluate.report import Report
 from femtobarn.evaluate.result import Result
 from femtobarn.learn.config import merged, parse
 from femtobarn.progress import CONSOLE
+from femtobarn.workers import follow_parent
 
 __all__ = ["Recipe", "Run", "Scale", "Settings", "Unit", "recipe"]
 
@@ -178,18 +179,14 @@ class Run:
         self.seconds[name] = round(time.perf_counter() - start, 1)
         CONSOLE.print(f"[bold]{name}[/] took {self.seconds[name]:.0f} s")
 
-    def map(
-        self, function: Callable[[Run, Unit], Path], units: Sequence[Unit], parallel: int = 1
-    ) -> list[Path]:
-        """`function(run, unit)` for each unit, `parallel` at once in processes that share the cores."""
+    def map(self, function: Callable[[Unit], Path], units: Sequence[Unit], parallel: int = 1) -> list[Path]:
+        """`function(unit)` for each unit, `parallel` at once in processes that share the cores."""
         if parallel == 1 or len(units) == 1:
-            return [function(self, unit) for unit in units]
+            return [function(unit) for unit in units]
         threads = max(1, (os.cpu_count() or 1) // parallel)
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(
-            parallel, context, initializer=torch.set_num_threads, initargs=(threads,)
-        ) as pool:
-            paths = list(pool.map(function, [self] * len(units), units))
+        with ProcessPoolExecutor(parallel, context, initializer=_worker, initargs=(threads,)) as pool:
+            paths = list(pool.map(function, units))
         return [self._noted(path) for path in paths]
 
     def _noted(self, path: Path) -> Path:
@@ -197,6 +194,12 @@ class Run:
         note = json.loads(_note(path).read_text())
         self.seconds[note["stage"]] = note["seconds"]
         return path
+
+
+def _worker(threads: int) -> None:
+    """A training among others: its share of the cores, and no life of its own."""
+    follow_parent()
+    torch.set_num_threads(threads)
 
 
 def _note(path: Path) -> Path:

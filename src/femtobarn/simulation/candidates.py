@@ -14,9 +14,9 @@ from femtobarn.simulation.collisions import Collisions
 from femtobarn.simulation.material import conversions, interactions
 from femtobarn.simulation.particles import Particles
 from femtobarn.simulation.settings import SimulationSettings
-from femtobarn.simulation.tracker import Candidates
+from femtobarn.simulation.tracker import Candidates, TrackerSettings
 
-__all__ = ["candidates_near", "particles_of"]
+__all__ = ["candidates_in", "candidates_near", "particles_of"]
 
 PT_MIN, PHOTON_PT_MIN, ETA_MAX, RADIUS_MAX = 0.4, 0.8, 2.7, 300.0
 """Looser than any selection (GeV, GeV, -, mm): beyond the first strip layer no track has eight hits."""
@@ -48,10 +48,21 @@ def candidates_near(
 ) -> Candidates:
     """Charged particles near jets, products of the material included, at their true perigee."""
     particles = _near_jets(hard.joined(*pileup).ordered("event"), jets, events)
+    everything = candidates_in(particles, settings.tracker, rng)
+    eta, radius = eta_of_theta(everything.theta), cone(jets.pt, settings.selection.cone)
+    jet = _nearest(everything.jet, eta, everything.phi, jets, events, radius)
+    return everything.with_columns(jet=jet).take(jet >= 0).ordered("jet")
+
+
+def candidates_in(particles: Particles, settings: TrackerSettings, rng: np.random.Generator) -> Candidates:
+    """Charged particles and what photons and hadrons leave in the material, at their true perigee.
+
+    Ordered by event; their `jet` is the event.
+    """
     photon = particles.charge == 0
     charged = particles.take(~photon)
-    products, end = interactions(charged, settings.tracker.material, rng)
-    pairs = conversions(particles.take(photon), settings.tracker.material, rng)
+    products, end = interactions(charged, settings.material, rng)
+    pairs = conversions(particles.take(photon), settings.material, rng)
     charged = charged.joined(products, pairs)
     end = np.append(end, np.full(len(products) + len(pairs), np.inf))
     birth = np.hypot(charged.x, charged.y)
@@ -60,11 +71,9 @@ def candidates_near(
     charged, birth, end = charged.take(keep), birth[keep], end[keep]
     position = (charged.x, charged.y, charged.z)
     momentum = (charged.px, charged.py, charged.pz)
-    track = perigee(position, momentum, charged.charge, settings.tracker.field)
-    eta = eta_of_theta(track.theta)
-    jet = _nearest(charged.event, eta, track.phi, jets, events, cone(jets.pt, settings.selection.cone))
-    everything = Candidates(
-        jet=jet,
+    track = perigee(position, momentum, charged.charge, settings.field)
+    return Candidates(
+        jet=charged.event,
         pdg_id=charged.pdg_id,
         origin=charged.origin,
         **track._asdict(),
@@ -72,7 +81,6 @@ def candidates_near(
         birth=birth,
         end=end,
     )
-    return everything.take(jet >= 0).ordered("jet")
 
 
 def _near_jets(particles: Particles, jets: JetTable, events: int) -> Particles:

@@ -12,6 +12,7 @@ from pathlib import Path
 import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel
 
 from femtobarn.data.splits import SPLITS, fold_of
 from femtobarn.physics.truth import HADRON
@@ -43,8 +44,18 @@ class Block:
     seed: int
     pileup: float
     overlay: bool
-    settings: SimulationSettings
+    settings: BaseModel
     pools: Path
+
+    def streams(self, number: int) -> list[np.random.SeedSequence]:
+        """Independent random streams: everything random comes from (seed, process, block)."""
+        entropy = [self.seed, zlib.crc32(self.process.encode()), self.index]
+        return np.random.SeedSequence(entropy).spawn(number)
+
+    @staticmethod
+    def pythia_seed(stream: np.random.SeedSequence) -> int:
+        """A seed that Pythia takes."""
+        return int(stream.generate_state(1)[0]) % 900_000_000 + 1
 
 
 @dataclass
@@ -67,14 +78,13 @@ def simulate_block(task: Block) -> tuple[ak.Array, int, dict[str, float]]:
     Every random number comes from (seed, process, block), so neither workers nor order matter.
     """
     watch = Stopwatch()
-    settings = task.settings
-    stream = np.random.SeedSequence([task.seed, zlib.crc32(task.process.encode()), task.index])
-    seeds = stream.spawn(7)
+    settings = _settings(task)
+    seeds = task.streams(7)
     with watch.stage("pythia"):
         record = generate(
             task.process,
             BLOCK,
-            int(seeds[0].generate_state(1)[0]) % 900_000_000 + 1,
+            task.pythia_seed(seeds[0]),
             settings.sqrt_s,
             not task.overlay,
             settings.pythia,
@@ -124,6 +134,11 @@ def simulate_block(task: Block) -> tuple[ak.Array, int, dict[str, float]]:
     return rows, events, watch.seconds
 
 
+def _settings(task: Block) -> SimulationSettings:
+    assert isinstance(task.settings, SimulationSettings)
+    return task.settings
+
+
 def _visible(hard: Collisions) -> Visible:
     """Final particles that make jets: no neutrinos, no muons, no electrons that come from no hadron."""
     kind = np.abs(hard.pdg_id)
@@ -150,10 +165,11 @@ def _pileup(
     rng: np.random.Generator,
 ) -> list[Particles]:
     """Pile-up particles near the primary vertex, drawn for each split from its own pool."""
-    beam = task.settings.beam
+    settings = _settings(task)
     tables = []
     for event, pool in _by_split(task, fold, mu_actual):
-        position = rng.standard_normal((len(event), 3)) * [beam.sigma_xy, beam.sigma_xy, beam.sigma_z]
-        near = np.abs(position[:, 2] - vertex[event, 2]) < task.settings.pileup.window
+        size = [settings.beam.sigma_xy, settings.beam.sigma_xy, settings.beam.sigma_z]
+        position = rng.standard_normal((len(event), 3)) * size
+        near = np.abs(position[:, 2] - vertex[event, 2]) < settings.pileup.window
         tables.append(draw_tracks(event[near], position[near], pool, rng))
     return tables

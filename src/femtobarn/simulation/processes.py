@@ -28,6 +28,15 @@ PROCESSES: dict[str, tuple[str, ...]] = {
         "PhaseSpace:bias2SelectionRef = 100.",
     ),
     "minbias": ("SoftQCD:inelastic = on",),
+    # Electrons and positrons at the Z pole, without radiation from the beams.
+    "zpole": (
+        "Beams:idA = 11",
+        "Beams:idB = -11",
+        "PDF:lepton = off",
+        "WeakSingleBoson:ffbar2gmZ = on",
+        "23:onMode = off",
+        "23:onIfAny = 1 2 3 4 5",
+    ),
 }
 
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import shutil
-import signal
-import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -28,8 +25,10 @@ from femtobarn.simulation.events import BLOCK, Block, simulate_block
 from femtobarn.simulation.pileup import POOL_BLOCK, pool_block, pool_folder
 from femtobarn.simulation.processes import pythia_settings
 from femtobarn.simulation.pythia import check as check_lines
-from femtobarn.simulation.rows import CLASSES, FLAVOURS
+from femtobarn.simulation.rows import CLASSES
 from femtobarn.simulation.settings import SimulationSettings
+from femtobarn.simulation.zpole import EVENT_CLASSES, ZPoleSettings, zpole_block
+from femtobarn.workers import follow_parent
 
 __all__ = ["Summary", "simulate"]
 
@@ -60,10 +59,10 @@ def simulate(
     out: str | Path,
     *,
     seed: int = 1,
-    pileup: float = 20.0,
+    pileup: float | None = None,
     workers: int = 1,
     scheduler: str | None = None,
-    settings: SimulationSettings | None = None,
+    settings: SimulationSettings | ZPoleSettings | None = None,
     underlying_event: Literal["full", "overlay"] = "full",
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
@@ -76,11 +75,12 @@ def simulate(
     collisions is made once and kept in the user's cache folder; Dask workers must see both folders.
 
     Args:
-        process: a key of `PROCESSES`: ttbar, zprime, dijet, minbias.
+        process: a key of `PROCESSES`: ttbar, zprime, dijet, minbias; or zpole, e+e- -> Z -> hadrons, whose
+            rows are events.
         n: number of collisions.
         out: the file.
         seed: below 2^31; becomes `runNumber`.
-        pileup: mean number of further collisions per crossing.
+        pileup: mean number of further collisions per crossing; None: 20, and 0 at the Z pole.
         workers: local processes.
         scheduler: address of a Dask scheduler to use instead of local processes.
         settings: beams, detector, selection.
@@ -90,12 +90,16 @@ def simulate(
     Raises:
         InputError: for arguments out of range.
     """
-    settings = settings or SimulationSettings()
+    at_z = process == "zpole"
+    settings = settings or (ZPoleSettings() if at_z else SimulationSettings())
+    pileup = (0.0 if at_z else 20.0) if pileup is None else pileup
     out = Path(out)
     _check(n, out, seed, pileup, workers, underlying_event)
+    if isinstance(settings, ZPoleSettings) != at_z or (at_z and (pileup or underlying_event == "overlay")):
+        raise InputError(f"{process}: beams and pile-up do not fit: e+e- needs ZPoleSettings and no pile-up")
     check_lines(pythia_settings(process, settings.sqrt_s, underlying_event == "full", settings.pythia))
     _check_energy(settings)
-    pools = pool_folder(settings)
+    pools = pool_folder(settings) if isinstance(settings, SimulationSettings) else Path()
     overlay = underlying_event == "overlay"
     blocks = [
         Block(process, index, seed, pileup, overlay, settings, pools) for index in range(-(-n // BLOCK))
@@ -108,15 +112,15 @@ def simulate(
         "settings": settings.model_dump(mode="json"),
         "versions": {name: version(name) for name in ("femtobarn", "pythia8mc", "fastjet", "numpy")},
     }
-    total = Totals()
+    classes = EVENT_CLASSES if at_z else CLASSES
+    longest = settings.tracks_max if isinstance(settings, ZPoleSettings) else settings.selection.tracks_max
+    total = Totals(classes["flavour_label"])
     with (
         _executor(workers, scheduler) as executor,
-        open_writer(
-            out, CLASSES, provenance | {"events": n}, max_length=settings.selection.tracks_max
-        ) as writer,
+        open_writer(out, classes, provenance | {"events": n}, max_length=longest) as writer,
     ):
         parts = Parts(out, provenance)
-        if pileup > 0 or overlay:
+        if isinstance(settings, SimulationSettings) and (pileup > 0 or overlay):
             total.seconds["pool"] = _make_pools(settings, pools, executor)
         for index, (rows, events) in enumerate(_rows(blocks, parts, executor, workers, total.seconds)):
             start = time.process_time()
@@ -131,7 +135,7 @@ def simulate(
     return Summary(events=total.events, jets=total.jets, flavours=total.flavours, seconds=total.seconds)
 
 
-def _check_energy(settings: SimulationSettings) -> None:
+def _check_energy(settings: SimulationSettings | ZPoleSettings) -> None:
     for line in settings.pythia:
         if line.partition("=")[0].strip().lower() in ("beams:ecm", "beams:ea", "beams:eb"):
             raise InputError(f"'{line}' would not reach the pile-up: set sqrt_s (TeV) instead")
@@ -140,17 +144,18 @@ def _check_energy(settings: SimulationSettings) -> None:
 class Totals:
     """Running sums over the blocks."""
 
-    def __init__(self) -> None:
+    def __init__(self, flavours: Sequence[str]) -> None:
         self.events = 0
         self.jets = 0
-        self.flavours = dict.fromkeys(FLAVOURS, 0)
+        self.flavours = dict.fromkeys(flavours, 0)
         self.seconds: dict[str, float] = {}
 
     def add(self, rows: ak.Array) -> None:
         """Count the jets of one block."""
-        counts = np.bincount(ak.to_numpy(rows.flavour_label), minlength=len(FLAVOURS))
+        counts = np.bincount(ak.to_numpy(rows.flavour_label), minlength=len(self.flavours))
         self.jets += len(rows)
-        self.flavours = {name: self.flavours[name] + int(c) for name, c in zip(FLAVOURS, counts, strict=True)}
+        for name, count in zip(self.flavours, counts.tolist(), strict=True):
+            self.flavours[name] += count
 
 
 def _check(n: int, out: Path, seed: int, pileup: float, workers: int, underlying_event: str) -> None:
@@ -226,7 +231,7 @@ def _rows(
 def _kept_block(task: tuple[Block, Parts]) -> dict[str, float]:
     """Simulate a block and keep its rows at once, in the worker that made it; CPU seconds by stage."""
     block, parts = task
-    rows, events, seconds = simulate_block(block)
+    rows, events, seconds = (zpole_block if block.process == "zpole" else simulate_block)(block)
     start = time.process_time()
     parts.keep(block, rows, events)
     return {**seconds, "write": time.process_time() - start}
@@ -273,19 +278,6 @@ def _make_pools(settings: SimulationSettings, folder: Path, executor: Executor |
     return spent
 
 
-def _worker() -> None:
-    """Ctrl-C is the main process's business; a worker goes when the main process has gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        if parent is not None:
-            parent.join()
-            os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
 @contextmanager
 def _executor(workers: int, scheduler: str | None) -> Iterator[Executor | None]:
     """Processes, a Dask cluster, or nothing for one worker: then the blocks run here."""
@@ -305,7 +297,7 @@ def _executor(workers: int, scheduler: str | None) -> Iterator[Executor | None]:
         return
     others = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=_worker)
+    executor = ProcessPoolExecutor(workers, mp_context=context, initializer=follow_parent)
     try:
         yield executor
     except BaseException:

@@ -2,75 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import awkward as ak
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from femtobarn.data.inputs import Collection, Feature, Inputs, Label
+from femtobarn.data.inputs import Inputs
 from femtobarn.data.ragged import Batch
-from femtobarn.errors import InputError
 from femtobarn.learn.method import Classifier, method
 from femtobarn.learn.training import Training
 from femtobarn.nn.attention import GATv2
 from femtobarn.nn.heads import PairHead, TokenHead, dense
-from femtobarn.nn.losses import binary_cross_entropy, cross_entropy, inverse_frequencies
+from femtobarn.nn.losses import cross_entropy, inverse_frequencies
 from femtobarn.nn.pooling import AttentionPooling
 from femtobarn.nn.preprocess import Preprocess, Statistics
 from femtobarn.nn.ragged import Layout
-from femtobarn.physics.vertexing import vertices_from_pairs
+from femtobarn.tagging.tracks import (
+    JET_FEATURES,
+    TRACK_FEATURES,
+    auxiliary_answer,
+    auxiliary_columns,
+    auxiliary_losses,
+    require_truth,
+    track_inputs,
+)
 
 __all__ = ["GN1", "JET_FEATURES", "TRACK_FEATURES"]
-
-JET_FEATURES = ["pt", "eta"]
-
-TRACK_FEATURES = [
-    "qOverP",
-    "deta",
-    "dphi",
-    "d0",
-    "z0SinTheta",
-    "qOverPUncertainty",
-    "thetaUncertainty",
-    "phiUncertainty",
-    "IP3D_signed_d0_significance",
-    "IP3D_signed_z0_significance",
-    "numberOfPixelHits",
-    "numberOfSCTHits",
-    "numberOfInnermostPixelLayerHits",
-    "numberOfNextToInnermostPixelLayerHits",
-    "numberOfInnermostPixelLayerSharedHits",
-    "numberOfInnermostPixelLayerSplitHits",
-    "numberOfPixelSharedHits",
-    "numberOfPixelSplitHits",
-    "numberOfSCTSharedHits",
-    "numberOfPixelHoles",
-    "numberOfSCTHoles",
-]
-"""The paper's 21 inputs per track (Table 1), by their names in ATLAS files."""
-
-READ_AS = {
-    "pt": ("asinh", 1.0),
-    "d0": ("asinh", 0.05),
-    "z0SinTheta": ("asinh", 0.1),
-    "IP3D_signed_d0_significance": ("asinh", 1.0),
-    "IP3D_signed_z0_significance": ("asinh", 1.0),
-    "qOverPUncertainty": ("log", 1.0),
-    "thetaUncertainty": ("log", 1.0),
-    "phiUncertainty": ("log", 1.0),
-}
-"""Transform and scale of long-tailed features: standardised as they are, their tails would squeeze their
-cores to a point."""
-
-MIRRORS = {
-    "phi": ["tracks.dphi", "tracks.d0", "tracks.qOverP"],
-    "z": ["eta", "tracks.deta", "tracks.z0SinTheta"],
-}
-"""Reflections in a plane through the beam, with all charges reversed since the solenoid's field turns round,
-and in the plane across the beam. Lifetime-signed significances stay as they are."""
 
 ORIGINS = {
     "Pileup": ["Pileup"],
@@ -82,14 +39,6 @@ ORIGINS = {
     "OtherSecondary": ["FromTau", "OtherSecondary"],
 }
 """The seven track origins (Table 2) and the classes of a file folded into them."""
-
-HEAVY_FLAVOUR = [3, 4, 5]
-"""Origins whose pairs count double in the vertex loss: FromB, FromBC, FromC."""
-
-
-def _feature(name: str) -> Feature:
-    transform, scale = READ_AS.get(name, ("none", 1.0))
-    return Feature.model_validate({"name": name, "transform": transform, "scale": scale})
 
 
 @method
@@ -132,22 +81,11 @@ class GN1(Classifier):
         Ours, not the paper's: long-tailed features are read as asinh or logarithm, and jets are shown as
         mirror images while training. Without auxiliary tasks the tracks need no truth.
         """
-        origin = {"origin": Label(field="ftagTruthOriginLabel", classes=ORIGINS)}
-        names = [*TRACK_FEATURES, *(["leptonID"] if self.leptons else [])]
-        tracks = Collection(
-            features=[_feature(name) for name in names],
-            labels=origin if self.origin_weight or self.vertex_weight else {},
-            fields=["ftagTruthVertexIndex"] if self.vertex_weight else [],
-            max_length=40,
-            order_by="IP3D_signed_d0_significance",
-        )
-        flavour = Label(field="flavour_label", classes={"b": ["bjets"], "c": ["cjets"], "u": ["ujets"]})
-        return Inputs(
-            event=[_feature(name) for name in JET_FEATURES],
-            collections={"tracks": tracks},
-            labels={"jet": flavour},
-            weight="mcEventWeight",
-            mirrors=MIRRORS,
+        return track_inputs(
+            [*TRACK_FEATURES, *(["leptonID"] if self.leptons else [])],
+            {"b": ["bjets"], "c": ["cjets"], "u": ["ujets"]},
+            ORIGINS if self.origin_weight or self.vertex_weight else None,
+            bool(self.vertex_weight),
         )
 
     def default_training(self) -> Training:
@@ -160,44 +98,18 @@ class GN1(Classifier):
         Raises:
             InputError: when the inputs lack the tracks, or the truth that an auxiliary task is trained on.
         """
-        tracks = inputs.collections.get("tracks")
-        if tracks is None or "jet" not in inputs.labels:
-            raise InputError("GN1's inputs need a collection 'tracks' and a label 'jet'")
-        if (self.origin_weight or self.vertex_weight) and "origin" not in tracks.labels:
-            raise InputError(
-                "the inputs have no label 'origin' of tracks; give one or switch off auxiliary tasks"
-            )
-        if self.vertex_weight and "ftagTruthVertexIndex" not in tracks.fields:
-            raise InputError(
-                "the inputs lack the tracks' ftagTruthVertexIndex; add it or set vertex_weight=0"
-            )
+        require_truth(inputs, "GN1", bool(self.origin_weight), bool(self.vertex_weight))
         return Network(self, inputs, statistics)
 
     def loss(self, output: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """Cross-entropies: jets, tracks by inverse class frequency, pairs with heavy flavour double."""
-        tracks = batch.collections["tracks"]
-        terms = {"jet": cross_entropy(output["jet"], batch.labels["jet"], batch.weights)}
-        if self.origin_weight:
-            weights = batch.weights.index_select(0, tracks.segments)
-            origin = cross_entropy(output["origin"], tracks.fields["origin"], weights, output["balance"])
-            terms["origin"] = self.origin_weight * origin
-        if self.vertex_weight:
-            i, j = output["i"], output["j"]
-            vertex = tracks.fields["ftagTruthVertexIndex"]
-            same = (vertex[i] == vertex[j]) & (vertex[i] >= 0)
-            heavy = torch.isin(tracks.fields["origin"], torch.tensor(HEAVY_FLAVOUR, device=i.device))
-            weights = batch.weights[tracks.segments[i]] * (1 + (heavy[i] & heavy[j]))
-            terms["vertex"] = self.vertex_weight * binary_cross_entropy(output["vertex"], same, weights)
-        return terms
+        jet = cross_entropy(output["jet"], batch.labels["jet"], batch.weights)
+        weights = self.origin_weight, self.vertex_weight
+        return {"jet": jet, **auxiliary_losses(output, batch, list(ORIGINS), *weights)}
 
     def answer(self, output: dict[str, Tensor]) -> dict[str, Tensor]:
         """Probabilities: `jet` (B, 3), `origin` (T, 7), `vertex` (P,) that tracks `i`, `j` share a vertex."""
-        answer = super().answer(output)
-        if self.origin_weight:
-            answer["origin"] = torch.softmax(output["origin"], -1)
-        if self.vertex_weight:
-            answer |= {"vertex": torch.sigmoid(output["vertex"]), "i": output["i"], "j": output["j"]}
-        return answer
+        return super().answer(output) | auxiliary_answer(output)
 
     def predict_batch(self, batch: Batch) -> ak.Array:
         """Flavour probabilities per jet; and per track, in the order they were read, origins and vertices.
@@ -208,20 +120,9 @@ class GN1(Classifier):
         beyond the first forty have NaN and -2.
         """
         answer = {name: value.cpu().numpy() for name, value in self.run(batch).items()}
-        read = batch.collections["tracks"]
-        offsets = read.offsets.cpu().numpy()
-        columns: dict[str, Any] = {}
-        if self.origin_weight:
-            origins = read.as_read(answer["origin"], np.nan)
-            columns |= {f"{self.name}_p{name}": origins[:, k] for k, name in enumerate(ORIGINS)}
-        if self.vertex_weight:
-            joined = answer["vertex"] >= self.vertex_threshold
-            index = vertices_from_pairs(answer["i"][joined], answer["j"][joined], offsets)
-            columns[f"{self.name}_VertexIndex"] = read.as_read(index, -2)
-        if not columns:
-            return self.probabilities(answer["jet"])
-        tracks = ak.unflatten(ak.zip(columns), read.counts_as_read)
-        return self.probabilities(answer["jet"], tracks=tracks)
+        tracks = batch.collections["tracks"]
+        columns = auxiliary_columns(self.name, answer, tracks, list(ORIGINS), self.vertex_threshold)
+        return self.probabilities(answer["jet"], **columns)
 
 
 class Network(nn.Module):

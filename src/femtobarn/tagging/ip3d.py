@@ -1,4 +1,4 @@
-"""IP3D: the likelihood-ratio impact-parameter tagger."""
+"""IP3D and IP2D: likelihood-ratio impact-parameter taggers."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ class IP3D(Classifier):
     so that log(p_b / p_u) is ATLAS's IP3D variable. Significances are signed by the side of the jet on which
     the track crosses its axis. The bins widen as asinh of the significance; templates are smoothed by a
     Gaussian of `smoothing` bins, and a track beyond the last bin counts in it. The nine categories are those
-    of ATLAS's fourteen that need no prediction of where hits were to be expected.
+    of ATLAS's fourteen that need no prediction of where hits were to be expected. With `z0_bins=1` the
+    longitudinal impact parameter is not looked at, and the tagger is IP2D.
 
     Source: the ATLAS impact-parameter tagger as listed in REFERENCE (evolution: IP3D -> ... -> GN1).
 
@@ -56,7 +57,8 @@ class IP3D(Classifier):
         minimum_pt: of a track [GeV].
         maximum_d0: of a track [mm], absolute.
         maximum_z0: of a track's z0 sin(theta) [mm], absolute.
-        bins: per significance.
+        bins: of the transverse significance.
+        z0_bins: of the longitudinal significance.
         largest: absolute significance up to which there are bins.
         smoothing: width of the Gaussian [bins].
         spread: fraction of each flavour's tracks that is spread evenly over all bins.
@@ -68,6 +70,7 @@ class IP3D(Classifier):
     maximum_d0: PositiveFloat = 1.0
     maximum_z0: PositiveFloat = 1.5
     bins: PositiveInt = 40
+    z0_bins: PositiveInt = 40
     largest: PositiveFloat = 60.0
     smoothing: PositiveFloat = 0.8
     spread: float = Field(default=1e-3, gt=0, lt=1)
@@ -90,7 +93,7 @@ class IP3D(Classifier):
             InputError: when a flavour has no tracks, or an input is missing or not finite.
         """
         self.inputs = inputs or self.default_inputs()
-        cells = CATEGORIES * self.bins**2
+        cells = CATEGORIES * self.bins * self.z0_bins
         counts = np.zeros(len(self.classes) * cells)
         for batch in labelled_batches(train, self.inputs):
             cell, jet = self.cells(batch)
@@ -98,7 +101,7 @@ class IP3D(Classifier):
             known = flavour[jet] >= 0
             index = flavour[jet[known]] * cells + cell[known]
             counts += np.bincount(index, weight[jet[known]], minlength=len(counts))
-        shape = (len(self.classes), CATEGORIES, self.bins, self.bins)
+        shape = (len(self.classes), CATEGORIES, self.bins, self.z0_bins)
         smooth = gaussian_filter(counts.reshape(shape).clip(min=0.0), self.smoothing, axes=(2, 3))
         total = smooth.sum(axis=(1, 2, 3), keepdims=True)
         if not (total > 0).all():
@@ -133,13 +136,15 @@ class IP3D(Classifier):
             & (np.abs(track["z0SinTheta"]) < self.maximum_z0)
         )
         track = {name: value[selected] for name, value in track.items()}
-        edges = np.sinh(np.linspace(-1, 1, self.bins + 1)[1:-1] * np.arcsinh(self.largest))
-        d0, z0 = (np.digitize(track[name], edges) for name in SIGNIFICANCES)
-        cell = (_category(track) * self.bins + d0) * self.bins + z0
+        d0, z0 = (
+            np.digitize(track[name], np.sinh(np.linspace(-1, 1, bins + 1)[1:-1] * np.arcsinh(self.largest)))
+            for name, bins in zip(SIGNIFICANCES, (self.bins, self.z0_bins), strict=True)
+        )
+        cell = (_category(track) * self.bins + d0) * self.z0_bins + z0
         return cell, tracks.segments.numpy()[selected]
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """The logarithms of the templates, (classes, categories * bins * bins)."""
+        """The logarithms of the templates, (classes, categories * bins * z0_bins)."""
         return {"log_templates": self.log_templates}
 
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
@@ -148,7 +153,7 @@ class IP3D(Classifier):
         Raises:
             InputError: when the templates have another shape.
         """
-        expected = (len(self.classes), CATEGORIES * self.bins**2)
+        expected = (len(self.classes), CATEGORIES * self.bins * self.z0_bins)
         templates = state.get("log_templates")
         if templates is None or templates.shape != expected:
             raise InputError(f"these templates do not fit method '{self.name}': expected shape {expected}")
