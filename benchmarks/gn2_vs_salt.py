@@ -4,7 +4,7 @@
 
 PYTHON is the interpreter of an environment with `salt-ml==0.13.0`; made, beside torch, by
 
-    pip install torch==2.13.0 h5py pyyaml filelock scipy tqdm rich
+    pip install torch==2.13.0 h5py hdf5plugin pyyaml filelock scipy tqdm rich requests
     pip install --no-deps salt-ml==0.13.0 lightning==2.6.1 torchmetrics==1.8.2 lightning-utilities \
         atlas-ftag-tools==0.3.3
 
@@ -89,13 +89,15 @@ def main() -> None:
                     measured[side].append(rates(python, script, file, given.batch, given.threads))
                     print(f"{tracks:.1f} tracks a jet, {side}: {measured[side][-1]}", flush=True)
             at = {"tracks_per_jet": round(tracks, 2), "batch": given.batch, "threads": given.threads}
-            result.metrics += metrics(measured, at)
+            result.metrics += metrics(measured, at, given.sample.stem if given.sample else "ttbar")
     result.write(given.out)
     for metric in result.metrics:
         print(f"{metric.name} {metric.method} {metric.at}: {metric.value}")
 
 
-def metrics(measured: dict[str, list[dict[str, float]]], at: dict[str, float | int | str]) -> list[Metric]:
+def metrics(
+    measured: dict[str, list[dict[str, float]]], at: dict[str, float | int | str], sample: str
+) -> list[Metric]:
     """Ratios of the medians over rounds, and what they are ratios of."""
     answer = []
     for what, note in (("train", "jets/s of a training step"), ("predict", "jets/s of a prediction")):
@@ -103,13 +105,13 @@ def metrics(measured: dict[str, list[dict[str, float]]], at: dict[str, float | i
         ratios = [a / b for a, b in zip(ours, salt, strict=True)]
         error = statistics.stdev(ratios) if len(ratios) > 1 else None
         value = statistics.median(ours) / statistics.median(salt)
-        ratio = Metric(name=f"{what}_ratio", at=at, method="gn2", sample="ttbar", value=value, error=error)
+        ratio = Metric(name=f"{what}_ratio", at=at, method="gn2", sample=sample, value=value, error=error)
         answer.append(ratio.model_copy(update={"note": f"{note}, over salt 0.13.0"}))
     names = {"train_rate": "jets/s", "predict_rate": "jets/s", "memory": "MB taken by training"}
     for name, note in {**names, "parameters": "of the network"}.items():
         for side, entries in measured.items():
             value = statistics.median(entry[name] for entry in entries)
-            answer.append(Metric(name=name, at=at, method=side, sample="ttbar", value=value, note=note))
+            answer.append(Metric(name=name, at=at, method=side, sample=sample, value=value, note=note))
     return answer
 
 
