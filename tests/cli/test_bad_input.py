@@ -103,7 +103,7 @@ def test_config_errors(femtobarn: Call, config: Callable[..., Path]) -> None:
     assert_one_sentence(femtobarn("train", config(method=", widht: 32")), "widht", "width")
     assert_one_sentence(femtobarn("train", config(method=", width: wide")), "width", "wide")
     assert_one_sentence(femtobarn("train", config(training=", epochz: 3")), "epochz", "epochs")
-    assert_one_sentence(femtobarn("train", config(), "--set", "method.name=gn7"), "gn7", "gn1")
+    assert_one_sentence(femtobarn("train", config(), "--set", "method.name=gn11"), "gn11", "gn1")
 
 
 @pytest.mark.parametrize("suffix", ["h5", "root", "parquet"])
@@ -144,7 +144,8 @@ def atlas_file(path: Path, jets: int = 400, **changes: object) -> Path:
     for array in (jet, track):
         for name in array.dtype.names:
             if array.dtype[name].kind == "f":
-                array[name] = rng.normal(size=array.shape)
+                values = rng.normal(size=array.shape)
+                array[name] = np.abs(values) if name.endswith("Uncertainty") else values
     jet["pt_btagJes"] = 1000 * rng.uniform(20, 200, jets)
     jet["mcEventWeight"] = 1
     jet["flavour_label"], jet["eventNumber"] = rng.integers(0, 3, jets), np.arange(jets)

@@ -54,6 +54,8 @@ from femtobarn.learn.training import Training
 __all__ = ["Classifier", "method"]
 
 T = TypeVar("T")
+SMALLEST = np.float32(1e-30)
+"""Below it probabilities are not told apart."""
 
 
 @dataclass_transform(kw_only_default=True)
@@ -230,6 +232,10 @@ class Classifier(ABC):
             return self.answer(module(batch.to(device)))
 
     def probabilities(self, values: NDArray[np.floating[Any]], **collections: ak.Array) -> ak.Array:
-        """(B, classes) as records with fields `<name>_p<class>`, further collections beside them."""
+        """(B, classes) as records with fields `<name>_p<class>`, further collections beside them.
+
+        None is exactly zero, so that others can take logarithms.
+        """
+        values = np.maximum(values, SMALLEST)
         fields = {f"{self.name}_p{c}": values[:, k] for k, c in enumerate(self.classes)}
         return ak.zip({**fields, **collections}, depth_limit=1)

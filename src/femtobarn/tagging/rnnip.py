@@ -79,8 +79,8 @@ class Network(nn.Module):
         place = torch.arange(tracks.values.shape[0], device=jet.device) - tracks.offsets.index_select(0, jet)
         values = torch.cat([tracks.values, batch.event.index_select(0, jet)], -1)
         exporting = torch.compiler.is_exporting()
-        longest = self.longest if exporting else max([1, *lengths.tolist()])
-        # Tracks beyond the longest jet, which only an exported graph can be given, fall off the end.
+        longest = self.longest if exporting else min(self.longest, max([1, *lengths.tolist()]))
+        # Tracks beyond the longest that is read fall off the end.
         padded = values.new_zeros(batch.event.shape[0], longest + 1, values.shape[-1])
         padded = padded.index_put((jet, place.clamp(max=longest)), values)[:, :longest]
         lengths = lengths.clamp(max=longest)
