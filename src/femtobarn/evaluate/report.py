@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from html import unescape
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -128,7 +129,7 @@ class Report:
         console.print(f"[bold]{self.title}[/], {self.subtitle}")
         for block in self.blocks:
             if block["kind"] == "text":
-                console.print(re.sub(r"<[^>]+>", "", str(block["text"])))
+                console.print(unescape(re.sub(r"<[^>]+>", "", str(block["text"]))))
             elif block["kind"] == "table":
                 console.print(_terminal_table(block))
             elif block["kind"] == "section":

@@ -113,6 +113,8 @@ class Study:
             return self.run.part(Result.read(self.measured(self.run.only)))
         first, *others = (Unit(name, seed) for name in self.settings.methods for seed in self.seeds(name))
         parts = [self.measured(first), *self.run.map(self.measured, others, self.settings.parallel)]
+        for unit in others:
+            self.trained(unit)  # found, for the table of times
         return self.page(combine([Result.read(part) for part in parts]))
 
     def seeds(self, method: str) -> tuple[int, ...]:
