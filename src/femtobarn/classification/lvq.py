@@ -13,7 +13,6 @@ from femtobarn.data.inputs import Inputs
 from femtobarn.data.ragged import Batch
 from femtobarn.learn.method import Classifier, method
 from femtobarn.learn.training import Training
-from femtobarn.nn.losses import cross_entropy
 from femtobarn.nn.preprocess import Preprocess, Statistics
 
 __all__ = ["LVQ"]
@@ -58,10 +57,6 @@ class LVQ(Classifier):
     def network(self, inputs: Inputs, statistics: Statistics | None = None) -> nn.Module:
         """See `Network`."""
         return Network(self, inputs, statistics)
-
-    def loss(self, output: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy of the classes."""
-        return {"class": cross_entropy(output["class"], batch.labels["class"], batch.weights)}
 
 
 class Network(nn.Module):

@@ -13,7 +13,6 @@ from femtobarn.data.ragged import Batch
 from femtobarn.learn.method import Classifier, method
 from femtobarn.learn.training import Training
 from femtobarn.nn.heads import dense
-from femtobarn.nn.losses import cross_entropy
 from femtobarn.nn.preprocess import Preprocess, Statistics
 
 __all__ = ["MLP"]
@@ -54,10 +53,6 @@ class MLP(Classifier):
     def network(self, inputs: Inputs, statistics: Statistics | None = None) -> nn.Module:
         """See `Network`."""
         return Network(self, inputs, statistics)
-
-    def loss(self, output: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy of the classes."""
-        return {"class": cross_entropy(output["class"], batch.labels["class"], batch.weights)}
 
 
 class Network(nn.Module):

@@ -8,7 +8,8 @@ says what it does. The same object is configuration, estimator and documentation
     tagger.save("gn1"); femtobarn.load("gn1")      # safetensors + YAML; loading executes nothing
     tagger.export("gn1.onnx")
 
-A method with a network writes four functions: `default_inputs`, `default_training`, `network`, `loss`.
+A method with a network writes `default_inputs`, `default_training`, `network` and, unless the cross-entropy
+of its classes will do, `loss`.
 
 A classical method (templates, trees, cuts) sets `trains_network = False` and writes `default_inputs`, `fit`,
 `predict_batch`, `state` and `restore` instead: its fitted state is a dictionary of arrays, saved and loaded
@@ -50,6 +51,7 @@ from femtobarn.data.inputs import Inputs
 from femtobarn.data.ragged import Batch
 from femtobarn.errors import InputError
 from femtobarn.learn.training import Training
+from femtobarn.nn.losses import cross_entropy
 
 __all__ = ["Classifier", "method"]
 
@@ -112,8 +114,11 @@ class Classifier(ABC):
         raise NotImplementedError(f"{type(self).__name__} has no network")
 
     def loss(self, output: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Terms of the loss by task, each `sum(w l) / sum(|w|)` times its factor; their sum is minimised."""
-        raise NotImplementedError(f"{type(self).__name__} has no loss")
+        """Terms of the loss by task, each `sum(w l) / sum(|w|)` times its factor; their sum is minimised.
+
+        By default the cross-entropy of the task `label`.
+        """
+        return {self.label: cross_entropy(output[self.label], batch.labels[self.label], batch.weights)}
 
     def answer(self, output: dict[str, Tensor]) -> dict[str, Tensor]:
         """What is made of the network's output, and exported: by default the softmax of its `label`."""

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from femtobarn.data.inputs import Feature, Inputs, Label
 from femtobarn.data.ragged import Batch
 from femtobarn.learn.method import Classifier, method
 from femtobarn.learn.training import Training
 from femtobarn.nn.heads import dense
-from femtobarn.nn.losses import cross_entropy
 from femtobarn.nn.preprocess import Preprocess, Statistics
 
 __all__ = ["DL1", "high_level_inputs"]
@@ -86,10 +85,6 @@ class DL1(Classifier):
     def network(self, inputs: Inputs, statistics: Statistics | None = None) -> nn.Module:
         """See `Network`."""
         return Network(self, inputs, statistics)
-
-    def loss(self, output: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy of the flavours."""
-        return {"jet": cross_entropy(output["jet"], batch.labels["jet"], batch.weights)}
 
 
 class Network(nn.Module):

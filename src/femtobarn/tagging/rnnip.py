@@ -14,7 +14,6 @@ from femtobarn.data.ragged import Batch
 from femtobarn.learn.method import Classifier, method
 from femtobarn.learn.training import Training
 from femtobarn.nn.heads import dense
-from femtobarn.nn.losses import cross_entropy
 from femtobarn.nn.preprocess import Preprocess, Statistics
 from femtobarn.nn.ragged import segments_of
 from femtobarn.tagging.dips import impact_inputs
@@ -52,10 +51,6 @@ class RNNIP(Classifier):
     def network(self, inputs: Inputs, statistics: Statistics | None = None) -> nn.Module:
         """See `Network`."""
         return Network(self, inputs, statistics)
-
-    def loss(self, output: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropy of the flavours."""
-        return {"jet": cross_entropy(output["jet"], batch.labels["jet"], batch.weights)}
 
 
 class Network(nn.Module):
