@@ -8,9 +8,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from femtobarn.data.ragged import Ragged
-from femtobarn.nn import attention
+from femtobarn.nn import kernels
 from femtobarn.nn.attention import GATv2, gatv2_attention, gatv2_pairwise
-from femtobarn.nn.heads import PairHead, TokenHead
+from femtobarn.nn.heads import PairHead, TokenHead, pair_sums
 from femtobarn.nn.pooling import AttentionPooling
 from femtobarn.nn.ragged import Layout
 
@@ -31,19 +31,18 @@ def padded_gatv2(layer: GATv2, dense: Tensor, mask: Tensor) -> Tensor:
     return torch.einsum("bijh,bjhd->bihd", scores.softmax(2).nan_to_num(), right).flatten(2)
 
 
-@pytest.mark.parametrize("limit", [1, 200, 1 << 20])
-def test_equals_padded(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
-    """With one event at a time, a few, and all of a length in a block; values and all gradients."""
-    monkeypatch.setattr(attention, "CACHE", limit)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_equals_padded(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    """Values and all gradients, with the events shared among threads too."""
+    monkeypatch.setattr(kernels, "PAIRS_PER_THREAD", 10)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     torch.manual_seed(1)
     layer = GATv2(6, heads=2, head_width=4).double()
     offsets = offsets_of(LENGTHS)
     h = torch.randn(int(offsets[-1]), 6, dtype=torch.float64, requires_grad=True)
     direction = torch.randn(len(h), 8, dtype=torch.float64)
     layout = Layout.of(offsets, len(h))
-    left, right = layer.left(layout.sort_tokens(h)), layer.right(layout.sort_tokens(h))
-    # Double precision past the cast to float32 that mixed precision needs.
-    ours = layout.unsort_tokens(attention._Attention.apply(left, right, layer.score, layout, layer.slope))
+    ours = layout.unsort_tokens(layer(layout.sort_tokens(h), layout))
     dense, mask = Ragged(h, offsets).padded()
     theirs = padded_gatv2(layer, dense, mask)[mask]
     torch.testing.assert_close(ours, theirs)
@@ -59,21 +58,32 @@ def test_equals_padded(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
 def test_gradients() -> None:
     torch.manual_seed(2)
     offsets = offsets_of(torch.tensor([2, 0, 3, 2]))
-    layout = Layout.of(offsets, 7)
     left, right = (torch.randn(7, 6, dtype=torch.float64, requires_grad=True) for _ in range(2))
     score = torch.randn(2, 3, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(
-        lambda *x: attention._Attention.apply(*x, layout, 0.2), (left, right, score)
-    )
+    assert torch.autograd.gradcheck(lambda *x: gatv2_attention(*x, offsets, 0.2), (left, right, score))
+    assert torch.autograd.gradcheck(lambda *x: pair_sums(*x, offsets), (left, right))
 
 
 def test_pairwise_is_the_same_in_float32() -> None:
     torch.manual_seed(3)
-    offsets = offsets_of(torch.sort(LENGTHS).values)
+    offsets = offsets_of(LENGTHS)
     left, right, score = torch.randn(23, 8), torch.randn(23, 8), torch.randn(2, 4)
-    layout = Layout.of(offsets, 23)
-    ours = gatv2_attention(left, right, score, layout, 0.2)
+    ours = gatv2_attention(left, right, score, offsets, 0.2)
     torch.testing.assert_close(ours, gatv2_pairwise(left, right, score, offsets, 0.2))
+
+
+def test_mixed_precision() -> None:
+    """Half the digits in the linear layers, all of them among the pairs."""
+    torch.manual_seed(6)
+    layer, h = GATv2(6, 2, 4), torch.randn(23, 6, requires_grad=True)
+    head, g = PairHead(8, 3, [5, 4]), torch.randn(8, 3)
+    layout = Layout.of(offsets_of(LENGTHS), 23)
+    exact = head(layer(h, layout), g, layout)[0]
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = head(layer(h, layout).bfloat16(), g, layout)[0]
+    torch.testing.assert_close(half.float(), exact, rtol=0.05, atol=0.05)
+    half.sum().backward()
+    assert h.grad is not None and torch.isfinite(h.grad).all()
 
 
 def test_no_tokens_at_all() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -73,15 +73,16 @@ class Training(BaseModel):
     def make_optimiser(self, parameters: Iterable[torch.nn.Parameter]) -> Optimizer:
         """The optimiser, of torch.optim."""
         rate, decay = self.learning_rate, self.weight_decay
+        # One pass over all weights. Gradient scaling has to come between the gradients and the step.
+        fused = self.precision != "16-mixed"
         if self.optimiser == "sgd":
-            return torch.optim.SGD(parameters, lr=rate, weight_decay=decay, momentum=self.momentum)
-        kinds: dict[str, Callable[..., Optimizer]] = {
-            "adam": torch.optim.Adam,
-            "adamw": torch.optim.AdamW,
-            "nadam": torch.optim.NAdam,
-            "radam": torch.optim.RAdam,
-        }
-        return kinds[self.optimiser](parameters, lr=rate, weight_decay=decay)
+            return torch.optim.SGD(parameters, rate, self.momentum, weight_decay=decay, fused=fused)
+        if self.optimiser == "nadam":
+            return torch.optim.NAdam(parameters, rate, weight_decay=decay)
+        if self.optimiser == "radam":
+            return torch.optim.RAdam(parameters, rate, weight_decay=decay)
+        kind = torch.optim.AdamW if self.optimiser == "adamw" else torch.optim.Adam
+        return kind(parameters, rate, weight_decay=decay, fused=fused)
 
     def make_schedule(self, optimiser: Optimizer, steps: int) -> LRScheduler:
         """The learning rate over `steps` steps of the optimiser."""

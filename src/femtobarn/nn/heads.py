@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
+from femtobarn.nn import kernels
 from femtobarn.nn.ragged import Layout, unordered_pairs
 
-__all__ = ["PairHead", "TokenHead", "dense"]
-
-CACHE = 1 << 19
-"""Numbers per block of hidden pair features: 2 MB of float32."""
+__all__ = ["PairHead", "TokenHead", "dense", "pair_sums"]
 
 
 def dense(sizes: Sequence[int], final: bool = False, dropout: float = 0.0) -> nn.Sequential:
@@ -65,28 +66,39 @@ class PairHead(nn.Module):
     def forward(self, h: Tensor, g: Tensor, layout: Layout) -> tuple[Tensor, Tensor, Tensor]:
         """h: (T, width), g: (B, context) in the layout's order; (P,) logits and i, j in the batch's order."""
         one, other = self.one(h) + layout.spread(self.context(g)), self.other(h)
-        if torch.compiler.is_exporting():
-            i, j = unordered_pairs(layout.offsets, h.shape[0])
-            return self.score(one[i], other[j], one[j], other[i]), i, j
-        # Blocks of events of equal length stay in the cache; `split` has a cheap backward, slices have not.
-        runs = layout.chunks(self.one.out_features, CACHE)
-        sizes = [m * n for _, m, n in runs]
-        scores, firsts, seconds = [], [], []
-        for (start, m, n), a, b in zip(runs, one.split(sizes), other.split(sizes), strict=True):
-            i, j = torch.triu_indices(n, n, 1, device=h.device)
-            a, b = a.view(m, n, -1), b.view(m, n, -1)
-            pairs = [x.index_select(1, k).flatten(0, 1) for x, k in ((a, i), (b, j), (a, j), (b, i))]
-            scores.append(self.score(*pairs))
-            origin = torch.arange(start, start + m * n, n, device=h.device).unsqueeze(1)
-            firsts.append((origin + i).flatten())
-            seconds.append((origin + j).flatten())
-        if not runs:
-            nothing = layout.segments.new_zeros(0)
-            return self.rest(one).flatten(), nothing, nothing
-        return torch.cat(scores), layout.original(torch.cat(firsts)), layout.original(torch.cat(seconds))
+        i, j = unordered_pairs(layout.offsets, h.shape[0])
+        if torch.compiler.is_exporting() or h.device.type != "cpu":
+            both = torch.relu(one[i] + other[j]) + torch.relu(one[j] + other[i])
+        else:
+            full = self.one.weight.dtype
+            both = pair_sums(one.to(full), other.to(full), layout.offsets)
+        return self.rest(both).flatten(), layout.original(i), layout.original(j)
 
-    def score(self, one_i: Tensor, other_j: Tensor, one_j: Tensor, other_i: Tensor) -> Tensor:
-        """Logits (P,) of pairs from what each token brings to the first layer, (P, hidden[0]) each."""
-        both = torch.relu(one_i + other_j) + torch.relu(one_j + other_i)
-        logits: Tensor = self.rest(both)
-        return logits.flatten()
+
+def pair_sums(one: Tensor, other: Tensor, offsets: Tensor) -> Tensor:
+    """ReLU(one_i + other_j) + ReLU(one_j + other_i) of an event's pairs i < j: (T, D) to (P, D)."""
+    both: Tensor = _PairSums.apply(one, other, offsets)  # type: ignore[no-untyped-call]
+    return both
+
+
+class _PairSums(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, one: Tensor, other: Tensor, offsets: Tensor) -> Tensor:
+        tokens, bounds = (one.contiguous(), other.contiguous()), offsets.numpy()
+        lengths = np.diff(bounds)
+        ctx.event = bounds, np.concatenate([[0], np.cumsum(lengths * (lengths - 1) // 2)])
+        out = one.new_empty(int(ctx.event[1][-1]), one.shape[1])
+        arrays = [x.detach().numpy() for x in tokens]
+        kernels.per_event(kernels.pair_sums, ctx.event[1], *arrays, *ctx.event, out.numpy())
+        ctx.save_for_backward(*tokens)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor, None]:
+        one, other = ctx.saved_tensors
+        d_one, d_other = torch.empty_like(one), torch.empty_like(other)
+        arrays = [x.detach().numpy() for x in (one, other)]
+        results = [x.numpy() for x in (grad.contiguous(), d_one, d_other)]
+        kernels.per_event(kernels.pair_sums_backward, ctx.event[1], *arrays, *ctx.event, *results)
+        return d_one, d_other, None
