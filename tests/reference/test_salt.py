@@ -26,8 +26,8 @@ def test_jets_and_origins_are_salts() -> None:
     gn2 = GN2(**SIZES, **HEADS)
     network = gn2.network(gn2.default_inputs()).eval()
     network.preprocess = torch.nn.Identity()
-    names = NAMES | {f"jet.{k}": f"tasks.0.net.net.{k}" for k in (0, 2, 4)}
-    names |= {f"origin.rest.{k}": f"tasks.1.net.net.{k + 2}" for k in (0, 2)}
+    names = NAMES | {f"heads.jet.{k}": f"tasks.0.net.net.{k}" for k in (0, 2, 4)}
+    names |= {f"heads.origin.rest.{k}": f"tasks.1.net.net.{k + 2}" for k in (0, 2)}
     for layer in (f"encoder.layers.{k}." for k in range(2)):
         names |= {layer + ours: layer + theirs for ours, theirs in LAYER.items()}
     weights = {f"{ours}.{kind}": salt[f"{theirs}.{kind}"] for ours, theirs in names.items()
@@ -37,12 +37,12 @@ def test_jets_and_origins_are_salts() -> None:
             weights[f"{layer}attention.qkv.{kind}"] = salt[f"{layer}attn.fn.in_proj_{kind}"]
     weights["encoder.registers"] = salt["encoder.registers"]
     weights["initial.0.weight"] = weights["initial.0.weight"].roll(-2, 1)
-    weights["origin.context.weight"], weights["origin.token.weight"] = (
+    weights["heads.origin.context.weight"], weights["heads.origin.token.weight"] = (
         salt["tasks.1.net.net.0.weight"].split(8, 1)
     )  # fmt: skip
-    weights["origin.token.bias"] = salt["tasks.1.net.net.0.bias"]
+    weights["heads.origin.token.bias"] = salt["tasks.1.net.net.0.bias"]
     missing, unexpected = network.load_state_dict(weights, strict=False)
-    assert not unexpected and all(name.startswith(("vertex.", "balance")) for name in missing)
+    assert not unexpected and all(name.startswith(("heads.vertex.", "heads.balance")) for name in missing)
     lengths = salt["in.lengths"]
     offsets = torch.cat([lengths.new_zeros(1), lengths.cumsum(0)])
     tracks = Ragged(salt["in.tracks"], offsets)

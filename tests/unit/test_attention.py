@@ -91,7 +91,7 @@ def test_no_tokens_at_all() -> None:
     layout = Layout.of(offsets, 0)
     h = torch.zeros(0, 6, requires_grad=True)
     layer, pool = GATv2(6, 2, 4), AttentionPooling(8)
-    pooled = pool(layer(h, layout), layout)
+    pooled, _ = pool(layer(h, layout), layout)
     assert pooled.shape == (3, 8)
     logits, i, j = PairHead(8, 8, [5, 4])(layer(h, layout), pooled, layout)
     assert logits.shape == i.shape == j.shape == (0,)
@@ -107,11 +107,13 @@ def test_pooling_is_a_weighted_mean() -> None:
     torch.nn.init.normal_(pool.empty)
     h = torch.randn(23, 6)
     layout = Layout.of(offsets, 23)
-    ours = layout.unsort_events(pool(layout.sort_tokens(h), layout))
+    ours, shares = pool(layout.sort_tokens(h), layout)
+    ours, shares = layout.unsort_events(ours), layout.unsort_tokens(shares)
     for event, (a, b) in enumerate(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)):
         share = pool.gate(h[a:b]).softmax(0)
         expected = (share * h[a:b]).sum(0) if b > a else pool.empty
         torch.testing.assert_close(ours[event], expected)
+        torch.testing.assert_close(shares[a:b], share)
 
 
 def test_heads_factorise_a_dense_first_layer() -> None:

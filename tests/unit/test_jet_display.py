@@ -1,5 +1,7 @@
 """The picture of one jet: the jet is well chosen, lines cross where they must, nothing warns."""
 
+from dataclasses import replace
+
 import awkward as ak
 import numpy as np
 
@@ -50,8 +52,12 @@ def test_the_jet_with_a_decay_chain_is_drawn() -> None:
     tagger = FlavourScores(
         "gn1", flat, flat, flat, origins=origins, vertex=jets.rows.tracks.ftagTruthVertexIndex
     )
-    figure = jet_display(jets, tagger, row, Caption(sample="toy"))
+    assert len(jet_display(jets, tagger, row, Caption(sample="toy")).axes) == 2
+    share = ak.unflatten(np.linspace(0, 0.3, len(truth)), ak.num(jets.rows.tracks))
+    figure = jet_display(jets, replace(tagger, attention=share), row, Caption(sample="toy"))
     assert "<svg" in to_svg(figure, "jet")
+    bars = sorted(bar.get_width() for bar in figure.axes[2].patches)
+    np.testing.assert_allclose(bars, np.sort(ak.to_numpy(share[row])))
     drawn = figure.axes[0].lines
     stars = next(line for line in drawn if line.get_marker() == "*")
     np.testing.assert_allclose(sorted(stars.get_xdata()), [4.0, 6.0], atol=1e-6)

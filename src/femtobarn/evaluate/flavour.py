@@ -320,7 +320,8 @@ class Page:
         figure = jet_display(self.jets, tagger, row, Caption(self.caption.source, sample))
         text = (
             f"{self.lines[tagger.name].label} on one b-jet: tracks in the transverse plane, coloured by the "
-            "origin found most probable, dashed where it is wrong; and all probabilities."
+            "origin found most probable, dashed where it is wrong; all probabilities; and each track's share "
+            "in the vector by which the jet is judged."
         )
         self.show(figure, text, "one-jet")
 

@@ -93,6 +93,7 @@ class FlavourScores:
         ptau: (N,) or None; enters with the fraction `f_tau`.
         origins: ragged records, a probability per track and origin class, named as in `ORIGINS`, or None.
         vertex: ragged, index of each track's reconstructed vertex, below zero: none; or None.
+        attention: ragged, each track's share of the jet's vector; or None.
         label: how figures and tables call it.
         seeds: of its training.
     """
@@ -105,6 +106,7 @@ class FlavourScores:
     f_tau: float = 0.0
     origins: ak.Array | None = None
     vertex: ak.Array | None = None
+    attention: ak.Array | None = None
     label: str = ""
     seeds: tuple[int, ...] = ()
 
@@ -118,7 +120,7 @@ class FlavourScores:
         seeds: Sequence[int] = (),
         f_tau: float = 0.0,
     ) -> FlavourScores:
-        """From `predict`: `<name>_pb`, ..., `tracks.<name>_p<Origin>` and `tracks.<name>_VertexIndex`.
+        """From `predict`: `<name>_pb`, ..., `tracks.<name>_p<Origin>`, `_VertexIndex` and `_attention`.
 
         Raises:
             InputError: when the three probabilities are not there.
@@ -129,8 +131,10 @@ class FlavourScores:
                 raise InputError(f"the prediction has no field '{field}'{closest(field, prediction.fields)}")
         tau = f"{name}_ptau"
         tracks = prediction["tracks"] if "tracks" in prediction.fields else None
-        origins = vertex = None
+        origins = vertex = attention = None
         if tracks is not None:
+            if f"{name}_attention" in tracks.fields:
+                attention = tracks[f"{name}_attention"]
             classes = [origin for origin in ORIGINS if f"{name}_p{origin}" in tracks.fields]
             if classes:
                 origins = ak.zip({origin: tracks[f"{name}_p{origin}"] for origin in classes})
@@ -140,11 +144,13 @@ class FlavourScores:
             ak.to_numpy(prediction[f"{name}_p{flavour}"]).astype(np.float64) for flavour in ("b", "c", "u")
         )
         ptau = ak.to_numpy(prediction[tau]).astype(np.float64) if tau in prediction.fields else None
-        return cls(name, pb, pc, pu, ptau, f_tau, origins, vertex, label or name, tuple(seeds))
+        return cls(
+            name, pb, pc, pu, ptau, f_tau, origins, vertex, attention, label or name, tuple(seeds)
+        )  # fmt: skip
 
     def take(self, chosen: NDArray[np.bool_]) -> FlavourScores:
         """The scores of the jets where `chosen` (N,) is True."""
-        fields = ("pb", "pc", "pu", "ptau", "origins", "vertex")
+        fields = ("pb", "pc", "pu", "ptau", "origins", "vertex", "attention")
         parts = {name: getattr(self, name) for name in fields if getattr(self, name) is not None}
         return replace(self, **{name: values[chosen] for name, values in parts.items()})
 

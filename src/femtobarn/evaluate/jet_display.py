@@ -1,4 +1,4 @@
-"""One jet as a picture: its tracks, its true and found vertices, and what each track is taken for."""
+"""One jet as a picture: its tracks, true and found vertices, what each track is taken for and counts for."""
 
 from __future__ import annotations
 
@@ -61,7 +61,8 @@ def jet_display(jets: Jets, tagger: FlavourScores, row: int, caption: Caption) -
     """Tracks of one jet in the transverse plane, the jet's axis to the right, and their origins in a table.
 
     Tracks are coloured by the origin `tagger` finds most probable, dashed where it is wrong. Open stars are
-    where the tracks of a true vertex cross, dots where those of a found one do.
+    where the tracks of a true vertex cross, dots where those of a found one do. Bars are the shares of the
+    tracks in the jet's vector, if the tagger has them.
 
     Args:
         jets: with the `NEEDED` fields of tracks.
@@ -111,8 +112,12 @@ def jet_display(jets: Jets, tagger: FlavourScores, row: int, caption: Caption) -
         axes.yaxis.set_label_coords(-0.13, 1)
         axes.legend(loc="lower left", fontsize=10)
         headline(axes, caption)
-        table = figure.add_axes((0.63, box.y0, 0.36, box.height))
+        table = figure.add_axes((0.61, box.y0, 0.3, box.height))
         _origin_table(table, probability[order], classes, [names[k] for k in order], tracks["pt"][order])
+        if tagger.attention is not None:
+            box = table.get_position()
+            bars = figure.add_axes((box.x1 + 0.006, box.y0, 0.07, box.height), sharey=table)
+            _attention_bars(bars, ak.to_numpy(tagger.attention[row])[order])
     return figure
 
 
@@ -153,3 +158,13 @@ def _origin_table(
     axes.set_yticks(range(len(truth)), [f"{p:.1f} GeV" for p in pt], fontsize=9.5)
     axes.tick_params(which="both", length=0)
     axes.set_title("Probability of each origin; the true one is framed", fontsize=11)
+
+
+def _attention_bars(axes: Axes, share: NDArray[np.floating]) -> None:
+    """Share of each track in the jet's vector."""
+    axes.barh(range(len(share)), np.nan_to_num(share), height=0.8, color="#555555")
+    axes.set_xlim(0, max(0.5, 1.05 * float(np.nanmax(share))))
+    axes.set_xticks([0, 0.5], ["0", "0.5"], fontsize=9.5)
+    axes.tick_params(axis="y", which="both", left=False, right=False, labelleft=False)
+    axes.tick_params(axis="x", which="both", top=False)
+    axes.set_title("Attention", fontsize=11)

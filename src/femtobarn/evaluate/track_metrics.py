@@ -13,9 +13,12 @@ from femtobarn.errors import InputError
 from femtobarn.evaluate.flavour_scores import ORIGINS, FlavourScores, Jets
 from femtobarn.evaluate.metrics import Estimate, Floats, Survival, one_vs_rest_auc, roc, weighted_mean
 from femtobarn.evaluate.result import At, Metric
-from femtobarn.evaluate.vertexing import HEAVY, Vertices, exclusive_vertices, inclusive_vertices
+from femtobarn.evaluate.vertexing import Vertices, exclusive_vertices, inclusive_vertices
 
 __all__ = ["b_vertices", "origin_curves", "origin_labels", "origin_metrics", "vertex_metrics", "vertex_rates"]
+
+
+HEAVY_FLAVOUR = ("FromB", "FromBC", "FromC")
 
 
 def origin_labels(jets: Jets, tagger: FlavourScores) -> tuple[NDArray[np.int64], Floats, Floats]:
@@ -87,7 +90,8 @@ def b_vertices(jets: Jets, tagger: FlavourScores, kind: str) -> tuple[Vertices, 
     """Vertices of the b-jets, `exclusive` or `inclusive`, and the row in `jets` of each b-jet.
 
     A tagger that also classifies tracks is held to it: a reconstructed vertex counts if one of its tracks
-    is taken to be FromB or FromBC and it is not the one with the most Primary tracks.
+    is more likely from heavy flavour, FromB, FromBC or FromC, than not, and it is not the one with the most
+    tracks whose likeliest origin is Primary.
     """
     chosen = np.flatnonzero(jets.flavour == "b")
     tracks = _tracks(jets)[chosen]
@@ -97,11 +101,11 @@ def b_vertices(jets: Jets, tagger: FlavourScores, kind: str) -> tuple[Vertices, 
         origins = tagger.origins[chosen]
         counts = ak.num(origins)
         flat = ak.flatten(origins)
-        best = np.argmax(
-            np.stack([ak.to_numpy(flat[name]) for name in tagger.origin_classes], axis=1), axis=1
-        )
+        said = {name: ak.to_numpy(flat[name]) for name in tagger.origin_classes}
+        likely = sum(said[name] for name in HEAVY_FLAVOUR if name in said) > 0.5
+        best = np.argmax(np.stack(list(said.values()), axis=1), axis=1)
         names = np.array(tagger.origin_classes)[best]
-        heavy = ak.unflatten(np.isin(names, [ORIGINS[code] for code in HEAVY]), counts)
+        heavy = ak.unflatten(likely, counts)
         primary = ak.unflatten(names == "Primary", counts)
     find = exclusive_vertices if kind == "exclusive" else inclusive_vertices
     return find(

@@ -10,10 +10,13 @@ from femtobarn.nn.ragged import Layout, segment_softmax, segment_sum
 __all__ = ["AttentionPooling", "attention_pool"]
 
 
-def attention_pool(h: Tensor, scores: Tensor, layout: Layout) -> Tensor:
-    """sum_i softmax_i(s_i) h_i over an event's tokens; h: (T, width), scores: (T, 1), gives (B, width)."""
+def attention_pool(h: Tensor, scores: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
+    """sum_i a_i h_i over an event's tokens, a_i = softmax_i(s_i); h: (T, width), scores: (T, 1).
+
+    Gives the sums (B, width) and the shares a_i (T, 1).
+    """
     share = segment_softmax(scores, layout.segments, layout.events)
-    return segment_sum(share * h, layout.segments, layout.events)
+    return segment_sum(share * h, layout.segments, layout.events), share
 
 
 class AttentionPooling(nn.Module):
@@ -27,8 +30,8 @@ class AttentionPooling(nn.Module):
         self.gate = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 1))
         self.empty = nn.Parameter(torch.zeros(width))
 
-    def forward(self, h: Tensor, layout: Layout) -> Tensor:
-        """h: (T, width) in the layout's order; gives (B, width)."""
-        pooled = attention_pool(h, self.gate(h), layout)
+    def forward(self, h: Tensor, layout: Layout) -> tuple[Tensor, Tensor]:
+        """h: (T, width) in the layout's order; gives (B, width) and each token's share (T, 1)."""
+        pooled, share = attention_pool(h, self.gate(h), layout)
         without = (layout.offsets[1:] == layout.offsets[:-1]).unsqueeze(-1)
-        return torch.where(without, self.empty, pooled)
+        return torch.where(without, self.empty, pooled), share

@@ -12,18 +12,14 @@ from femtobarn.data.ragged import Batch
 from femtobarn.learn.method import Classifier, method
 from femtobarn.learn.training import Training
 from femtobarn.nn.attention import GATv2
-from femtobarn.nn.heads import PairHead, TokenHead, dense
-from femtobarn.nn.losses import cross_entropy, inverse_frequencies
+from femtobarn.nn.heads import dense
 from femtobarn.nn.pooling import AttentionPooling
 from femtobarn.nn.preprocess import Preprocess, Statistics
 from femtobarn.nn.ragged import Layout
+from femtobarn.tagging.heads import Heads, answers, losses, track_columns, tracks_of
 from femtobarn.tagging.tracks import (
     JET_FEATURES,
     TRACK_FEATURES,
-    auxiliary_answer,
-    auxiliary_columns,
-    auxiliary_losses,
-    require_truth,
     track_inputs,
 )
 
@@ -98,54 +94,37 @@ class GN1(Classifier):
         Raises:
             InputError: when the inputs lack the tracks, or the truth that an auxiliary task is trained on.
         """
-        require_truth(inputs, "GN1", bool(self.origin_weight), bool(self.vertex_weight))
         return Network(self, inputs, statistics)
 
     def loss(self, output: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropies: jets, tracks by inverse class frequency, pairs with heavy flavour double."""
-        jet = cross_entropy(output["jet"], batch.labels["jet"], batch.weights)
-        weights = self.origin_weight, self.vertex_weight
-        return {"jet": jet, **auxiliary_losses(output, batch, list(ORIGINS), *weights)}
+        """Of jets, tracks and pairs, see `tagging.heads.losses`."""
+        return losses(self, output, batch, list(ORIGINS))
 
     def answer(self, output: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Probabilities: `jet` (B, 3), `origin` (T, 7), `vertex` (P,) that tracks `i`, `j` share a vertex."""
-        return super().answer(output) | auxiliary_answer(output)
+        """Probabilities: `jet` (B, 3), `origin` (T, 7), `vertex` (P,) of `i`, `j`; and `attention` (T,)."""
+        return answers(output)
 
     def predict_batch(self, batch: Batch) -> ak.Array:
-        """Flavour probabilities per jet; and per track, in the order they were read, origins and vertices.
-
-        `tracks.<name>_p<Origin>` are the probabilities of the seven origins. `tracks.<name>_VertexIndex`
-        numbers the vertices of a jet from 0 in the order of their first track: tracks connected through pairs
-        whose probability reaches `vertex_threshold`; a track joined to none is a vertex of its own. Tracks
-        beyond the first forty have NaN and -2.
-        """
-        answer = {name: value.cpu().numpy() for name, value in self.run(batch).items()}
-        tracks = batch.collections["tracks"]
-        columns = auxiliary_columns(self.name, answer, tracks, list(ORIGINS), self.vertex_threshold)
-        return self.probabilities(answer["jet"], **columns)
+        """Flavour probabilities per jet; and per track, see `tagging.heads.track_columns`."""
+        answer = self.run(batch)
+        columns = track_columns(self, answer, batch, list(ORIGINS))
+        return self.probabilities(answer["jet"].cpu().numpy(), **columns)
 
 
 class Network(nn.Module):
     """Inputs -> tracks -> graph attention -> pooled jet -> heads."""
 
-    balance: Tensor
-
     def __init__(self, gn1: GN1, inputs: Inputs, statistics: Statistics | None) -> None:
         super().__init__()
-        width = gn1.width
-        features = len(inputs.event) + len(inputs.collections["tracks"].features)
+        features, width = tracks_of(inputs, gn1), gn1.width
         self.preprocess = Preprocess(inputs, statistics)
         self.initial = dense([features, *gn1.initial, width], final=True)
         self.layers = nn.ModuleList(GraphLayer(width, gn1.heads) for _ in range(gn1.layers))
         self.pool = AttentionPooling(width)
-        self.jet = dense([width, *gn1.jet_head, len(inputs.labels["jet"].classes)])
-        self.origin = TokenHead(width, width, gn1.origin_head, len(ORIGINS)) if gn1.origin_weight else None
-        self.vertex = PairHead(width, width, gn1.vertex_head) if gn1.vertex_weight else None
-        counts = statistics.counts.get("tracks.origin") if statistics else None
-        self.register_buffer("balance", inverse_frequencies(counts or [1.0] * len(ORIGINS)))
+        self.heads = Heads(gn1, width, inputs, statistics, ORIGINS)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """`jet` (B, 3) and `origin` (T, 7) logits, `vertex` (P,) logits of track pairs `i`, `j` (P,)."""
+        """What `tagging.heads.Heads` gives: `jet` (B, 3), `origin` (T, 7), `vertex` (P,) logits."""
         batch = self.preprocess(batch)
         tracks = batch.collections["tracks"]
         layout = Layout.of(tracks.offsets, tracks.values.shape[0])
@@ -153,13 +132,9 @@ class Network(nn.Module):
         h = self.initial(torch.cat([layout.sort_tokens(tracks.values), jets], -1))
         for layer in self.layers:
             h = layer(h, layout)
-        g = self.pool(h, layout)
-        output = {"jet": layout.unsort_events(self.jet(g)), "balance": self.balance}
-        if self.origin is not None:
-            output["origin"] = layout.unsort_tokens(self.origin(h, g, layout))
-        if self.vertex is not None:
-            output["vertex"], output["i"], output["j"] = self.vertex(h, g, layout)
-        return output
+        g, share = self.pool(h, layout)
+        result: dict[str, Tensor] = self.heads(h, g, share, layout)
+        return result
 
 
 class GraphLayer(nn.Module):

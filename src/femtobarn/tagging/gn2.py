@@ -12,18 +12,14 @@ from femtobarn.data.ragged import Batch
 from femtobarn.errors import InputError
 from femtobarn.learn.method import Classifier, method
 from femtobarn.learn.training import Training
-from femtobarn.nn.heads import PairHead, TokenHead, dense
-from femtobarn.nn.losses import cross_entropy, inverse_frequencies
+from femtobarn.nn.heads import dense
 from femtobarn.nn.pooling import attention_pool
 from femtobarn.nn.preprocess import Preprocess, Statistics
 from femtobarn.nn.ragged import Layout
 from femtobarn.nn.transformer import Encoder
+from femtobarn.tagging.heads import Heads, answers, losses, track_columns, tracks_of
 from femtobarn.tagging.tracks import (
     TRACK_FEATURES,
-    auxiliary_answer,
-    auxiliary_columns,
-    auxiliary_losses,
-    require_truth,
     track_inputs,
 )
 
@@ -118,63 +114,46 @@ class GN2(Classifier):
         """
         if self.width % self.heads:
             raise InputError(f"a width of {self.width} cannot be shared by {self.heads} heads")
-        require_truth(inputs, "GN2", bool(self.origin_weight), bool(self.vertex_weight))
         return Network(self, inputs, statistics)
 
     def loss(self, output: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        """Cross-entropies: jets, tracks by inverse class frequency, pairs with heavy flavour double."""
-        jet = cross_entropy(output["jet"], batch.labels["jet"], batch.weights)
-        weights = self.origin_weight, self.vertex_weight
-        return {"jet": jet, **auxiliary_losses(output, batch, list(ORIGINS), *weights)}
+        """Of jets, tracks and pairs, see `tagging.heads.losses`."""
+        return losses(self, output, batch, list(ORIGINS))
 
     def answer(self, output: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Probabilities: `jet` (B, 4), `origin` (T, 8), `vertex` (P,) that tracks `i`, `j` share a vertex."""
-        return super().answer(output) | auxiliary_answer(output)
+        """Probabilities: `jet` (B, 4), `origin` (T, 8), `vertex` (P,) of `i`, `j`; and `attention` (T,)."""
+        return answers(output)
 
     def predict_batch(self, batch: Batch) -> ak.Array:
-        """Flavour probabilities per jet; and per track, in the order they were read, origins and vertices.
-
-        `tracks.<name>_p<Origin>` are the probabilities of the eight origins, `tracks.<name>_VertexIndex`
-        numbers the vertices of a jet, as `tracks.auxiliary_columns` says.
-        """
-        answer = {name: value.cpu().numpy() for name, value in self.run(batch).items()}
-        tracks = batch.collections["tracks"]
-        columns = auxiliary_columns(self.name, answer, tracks, list(ORIGINS), self.vertex_threshold)
-        return self.probabilities(answer["jet"], **columns)
+        """Flavour probabilities per jet; and per track, see `tagging.heads.track_columns`."""
+        answer = self.run(batch)
+        columns = track_columns(self, answer, batch, list(ORIGINS))
+        return self.probabilities(answer["jet"].cpu().numpy(), **columns)
 
 
 class Network(nn.Module):
     """Inputs -> tracks -> transformer -> pooled jet -> heads."""
 
-    balance: Tensor
-
     def __init__(self, gn2: GN2, inputs: Inputs, statistics: Statistics | None) -> None:
         super().__init__()
+        features = tracks_of(inputs, gn2)
         width, out, self.registers = gn2.width, gn2.out, gn2.registers
-        features = len(inputs.event) + len(inputs.collections["tracks"].features)
         self.preprocess = Preprocess(inputs, statistics)
         self.initial = dense([features, *gn2.initial, width])
         self.encoder = Encoder(width, gn2.layers, gn2.heads, gn2.feed_forward, out, gn2.registers)
         self.gate = nn.Linear(out, 1)
-        self.jet = dense([out, *gn2.jet_head, len(inputs.labels["jet"].classes)])
-        self.origin = TokenHead(out, out, gn2.origin_head, len(ORIGINS)) if gn2.origin_weight else None
-        self.vertex = PairHead(out, out, gn2.vertex_head) if gn2.vertex_weight else None
-        counts = statistics.counts.get("tracks.origin") if statistics else None
-        self.register_buffer("balance", inverse_frequencies(counts or [1.0] * len(ORIGINS)))
+        self.heads = Heads(gn2, out, inputs, statistics, ORIGINS)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """`jet` (B, 4) and `origin` (T, 8) logits, `vertex` (P,) logits of track pairs `i`, `j` (P,)."""
+        """What `tagging.heads.Heads` gives: `jet` (B, 4), `origin` (T, 8), `vertex` (P,) logits."""
         batch = self.preprocess(batch)
         tracks = batch.collections["tracks"]
         layout = Layout.of(tracks.offsets, tracks.values.shape[0])
         jets = layout.spread(layout.sort_events(batch.event))
         h = self.initial(torch.cat([layout.sort_tokens(tracks.values), jets], -1))
         with_registers, wide = self.encoder(h, layout)
-        g = attention_pool(with_registers, self.gate(with_registers), wide)
-        h = with_registers.index_select(0, layout.places(self.registers))
-        output = {"jet": layout.unsort_events(self.jet(g)), "balance": self.balance}
-        if self.origin is not None:
-            output["origin"] = layout.unsort_tokens(self.origin(h, g, layout))
-        if self.vertex is not None:
-            output["vertex"], output["i"], output["j"] = self.vertex(h, g, layout)
-        return output
+        g, share = attention_pool(with_registers, self.gate(with_registers), wide)
+        places = layout.places(self.registers)
+        h, share = with_registers.index_select(0, places), share.index_select(0, places)
+        result: dict[str, Tensor] = self.heads(h, g, share, layout)
+        return result
