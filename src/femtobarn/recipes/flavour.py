@@ -83,11 +83,19 @@ class FlavourSettings(Settings):
 
 @dataclass(frozen=True)
 class Tagger:
-    """A tagger of a recipe: how tables call it, how it is made, and the taggers whose columns it reads."""
+    """A tagger of a recipe.
+
+    Attributes:
+        label: how tables call it.
+        make: it, not yet fitted.
+        reads: the taggers whose columns it reads.
+        fraction: of the collisions, whose jets it is trained on.
+    """
 
     label: str
     make: Callable[[], Classifier]
     reads: tuple[str, ...] = ()
+    fraction: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,7 @@ class Study:
         taggers: by name; those of `settings.methods` are compared, others may be read by them.
         published: CSV of the papers' numbers.
         title: of the page.
+        opening: what the page begins with.
     """
 
     settings: FlavourSettings
@@ -106,6 +115,7 @@ class Study:
     taggers: dict[str, Tagger]
     published: Path
     title: str
+    opening: Callable[[Report, Result], None] | None = None
 
     def result(self) -> Result:
         """Train and measure everything, or the one unit asked for, and write the page."""
@@ -160,7 +170,7 @@ class Study:
         return samples
 
     def training_samples(
-        self, samples: dict[str, Sample], *, network: bool, folds: tuple[int, ...] = ()
+        self, unit: Unit, samples: dict[str, Sample], *, network: bool, folds: tuple[int, ...] = ()
     ) -> tuple[Sample, Sample]:
         """Training and validation jets of all processes, the flavours brought to one spectrum of (pT, |eta|).
 
@@ -168,11 +178,14 @@ class Study:
         each flavour counts the same in number teach it more than batches in which a few jets weigh much.
         `folds` are the part of the training split that is used, all of it by default.
         """
+        fraction = self.taggers[unit.method].fraction
         both = []
         for split in ("train", "valid"):
             parts = {}
             for name, sample in samples.items():
                 part = sample.folds(*folds) if folds and split == "train" else sample.split(split)
+                if fraction < 1 and split == "train":
+                    part = part.select(eventNumber=(0, fraction * self.settings.events[name]))
                 # No taus, which the taggers here do not know.
                 parts[name] = part.select(flavour_label=(0, 3))
             jets = mix(parts, self.settings.mixture)
@@ -209,10 +222,10 @@ class Study:
         taggers, waiting = [], [unit.method]
         while waiting:
             tagger, training = self.tagger(Unit(waiting[0], unit.seed))
-            taggers.append((tagger, training))
+            taggers.append((tagger, training, self.taggers[waiting[0]].fraction))
             waiting = [*waiting[1:], *self.taggers[waiting[0]].reads]
-        key["taggers"] = [[t.parameters, how.model_dump(mode="json")] for t, how in taggers]
-        code = ["simulation", "learn", __name__, *sorted({type(tagger).__module__ for tagger, _ in taggers})]
+        key["taggers"] = [[t.parameters, how.model_dump(mode="json"), part] for t, how, part in taggers]
+        code = ["simulation", "learn", __name__, *sorted({type(tagger).__module__ for tagger, *_ in taggers})]
         return self.run.cached(
             f"{name} seed {unit.seed}", {**key, "sample seed": self.run.seed}, build, code=code
         )
@@ -223,7 +236,7 @@ class Study:
         samples = self.samples(unit)
 
         def build(path: Path) -> None:
-            train, valid = self.training_samples(samples, network=tagger.trains_network)
+            train, valid = self.training_samples(unit, samples, network=tagger.trains_network)
             tagger.fit(train, valid, training=training, resume=_checkpoints(path))
             with atomic(path) as folder:
                 tagger.save(folder / "model")
@@ -246,7 +259,8 @@ class Study:
             models = []
             for number, folds in enumerate(HALVES):
                 tagger, training = self.tagger(unit)
-                train, valid = self.training_samples(samples, network=tagger.trains_network, folds=folds)
+                network = tagger.trains_network
+                train, valid = self.training_samples(unit, samples, network=network, folds=folds)
                 models.append(
                     tagger.fit(train, valid, training=training, resume=_checkpoints(path, str(number)))
                 )
@@ -301,6 +315,8 @@ class Study:
         """The report and the result of all units; figures show the first seed of each method."""
         run, samples = self.run, self.simulated()
         report = Report(self.title, f"{sum(result.sizes.values()):,} jets, {run.scale} scale")
+        if self.opening:
+            self.opening(report, result)
         units = {name: Unit(name, self.settings.seeds[0]) for name in self.settings.methods}
         folders = {name: self.trained(unit) for name, unit in units.items()}
         labels = {name: self.taggers[name].label for name in units}

@@ -80,14 +80,14 @@ SCALES = {
         trainings=trainings(6, 1),
     ),
     "standard": FlavourSettings(
-        events={"ttbar": 130_000, "zprime": 140_000},
+        events={"ttbar": 135_000, "zprime": 93_000},
         mixture={"ttbar": 0.6, "zprime": 0.4},
         seeds=(1, 2, 3),
         single=ONCE,
         methods=METHODS,
         parallel=2,
-        training=ONE_CYCLE.with_(epochs=8),
-        trainings=trainings(8, 3),
+        training=ONE_CYCLE.with_(epochs=5),
+        trainings=trainings(5, 3),
     ),
     "full": FlavourSettings(
         events={"ttbar": 7_400_000, "zprime": 8_400_000},

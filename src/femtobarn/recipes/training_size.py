@@ -1,0 +1,113 @@
+"""How GN1 and DL1r grow with the number of jets they are trained on, and where their ratio is the papers'."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from femtobarn.evaluate.metrics import Estimate
+from femtobarn.evaluate.report import Report
+from femtobarn.evaluate.result import At, Metric, Result
+from femtobarn.evaluate.scaling import PowerLaw, scaling_figure
+from femtobarn.evaluate.style import Caption, lines_for
+from femtobarn.recipes import flavour_history as history
+from femtobarn.recipes.flavour import FlavourSettings, Study, Tagger
+from femtobarn.recipes.run import Run, recipe
+from femtobarn.tagging.dl1 import DL1
+from femtobarn.tagging.gn1 import GN1
+from femtobarn.tagging.rnnip import RNNIP
+
+PARTS = (8, 4, 2)
+"""Also trained on this part of the jets."""
+PUBLISHED = {"c_rejection": 2.28, "light_rejection": 1.76}
+"""GN1 over DL1r in ttbar at 70 % [ATL-PHYS-PUB-2022-027, Figure 4: 30.7 / 13.4 and 1260 / 718]."""
+AT: At = {"b_efficiency": 0.7, "f_c_choice": "common"}
+
+
+def taggers() -> dict[str, Tagger]:
+    """Those of `flavour-history`; GN1, and DL1r with its RNNIP, on parts of the jets too.
+
+    What DL1r reads beside RNNIP are histograms, which need few jets: they are always made of all.
+    """
+    every = dict(history.TAGGERS)
+    for part in PARTS:
+        label, fraction = f"1/{part} of the jets", 1 / part
+        gn1, dl1r, rnnip = f"gn1_{part}th", f"dl1r_{part}th", f"rnnip_{part}th"
+        every[gn1] = replace(
+            every["gn1"], label=f"GN1, {label}", make=partial(GN1, name=gn1), fraction=fraction
+        )
+        every[rnnip] = replace(every["rnnip"], make=RNNIP, fraction=fraction)
+        make = partial(DL1, name=dl1r, taggers=("rnnip",))
+        reads = (*history.LOW, rnnip)
+        every[dl1r] = Tagger(f"DL1r, {label}", make, reads, fraction)
+    return every
+
+
+METHODS = ("ip3d", *(f"{name}_{part}th" for part in PARTS for name in ("dl1r", "gn1")), "dl1r", "gn1")
+
+
+def scale(name: str) -> FlavourSettings:
+    """The sample and the trainings of `flavour-history`: what is the same is not done again."""
+    settings = history.SCALES[name]
+    trainings = dict(settings.trainings)
+    for part in PARTS:
+        trainings |= {f"{n}_{part}th": trainings[n] for n in ("dl1r", "rnnip") if n in trainings}
+    return settings.model_copy(
+        update={"methods": METHODS, "single": METHODS, "trainings": trainings, "parallel": settings.parallel}
+    )
+
+
+def opening(report: Report, result: Result) -> None:
+    """The two figures of the scan, and the sizes at which the ratios would be the published ones."""
+    x = result.sizes["train"] / np.array([*PARTS, 1], dtype=np.float64)
+    labels = {"dl1r": "DL1r", "gn1": "GN1"}
+    for what, published in PUBLISHED.items():
+        curves = {}
+        for name in labels:
+            found = [
+                result.find(what, n, sample="ttbar", **AT) for n in (*(f"{name}_{p}th" for p in PARTS), name)
+            ]
+            numbers = [(m.value, m.error) if m and m.value and m.error else (np.nan, np.nan) for m in found]
+            curves[name] = Estimate(*np.array(numbers, dtype=np.float64).T)
+        ratio = curves["gn1"].value / curves["dl1r"].value
+        # The same test jets are behind both: taken as independent, their errors are too large, not too small.
+        relative = np.hypot(*(curve.error / curve.value for curve in curves.values()))
+        both = Estimate(ratio, ratio * relative)
+        if not np.isfinite(both.error).all():
+            report.text(f"Too few jets to fit how the {what.replace('_', ' ')} grows.")
+            continue
+        law = PowerLaw.fit(x, both)
+        flavour = "Charm" if what == "c_rejection" else "Light-jet"
+        caption = Caption(sample="ttbar, √s = 13.6 TeV, 70 % b-efficiency")
+        figure = scaling_figure(
+            x, curves, lines_for(list(labels), labels), caption,
+            quantity=f"{flavour} rejection", ratio=both, law=law, published=published,
+        )  # fmt: skip
+        slope, meets = float(np.sqrt(law.covariance[0, 0])), law.reaches(published)
+        where = f"at {meets:.2g} jets" if np.isfinite(meets) else "nowhere: it does not grow"
+        text = (
+            f"{flavour} rejection of GN1 and DL1r against the jets they are trained on, and their ratio. "
+            f"It grows as the {law.slope:.3f} ± {slope:.3f} power of these and would meet the published "
+            f"{published} {where}."
+        )
+        report.figure(figure, text, f"scaling-{what}")
+        for size, value, error in zip(x, both.value, both.error, strict=True):
+            at = {**AT, "train_jets": int(size)}
+            result.metrics.append(
+                Metric(name=f"{what}_ratio", at=at, method="gn1/dl1r", sample="ttbar", value=value,
+                       error=error, seeds=[1], reference=published, source="ATL-PHYS-PUB-2022-027")
+            )  # fmt: skip
+        result.metrics.append(
+            Metric(name=f"{what}_ratio_power", at=dict(AT), method="gn1/dl1r", sample="ttbar",
+                   value=law.slope, error=slope, seeds=[1],
+                   note=f"the fitted power law meets the published ratio {where}")
+        )  # fmt: skip
+
+
+@recipe(scales={name: scale(name) for name in history.SCALES})
+def training_size(settings: FlavourSettings, run: Run) -> Result:
+    """GN1 against DL1r as the training sample grows [ATL-PHYS-PUB-2022-027]."""
+    title = "b-tagging against the size of the training sample"
+    return Study(settings, run, taggers(), history.PUBLISHED, title, opening).result()
