@@ -20,6 +20,7 @@ from femtobarn.simulation.calorimeter import Visible, jets_of
 from femtobarn.simulation.candidates import candidates_near, particles_of
 from femtobarn.simulation.collisions import Collisions, collisions_of
 from femtobarn.simulation.labels import jet_labels
+from femtobarn.simulation.leptons import lepton_columns
 from femtobarn.simulation.particles import Particles
 from femtobarn.simulation.pileup import draw_collisions, draw_tracks
 from femtobarn.simulation.processes import PROCESSES
@@ -129,6 +130,7 @@ def simulate_block(task: Block) -> tuple[ak.Array, int, dict[str, float]]:
             "averageInteractionsPerCrossing": np.full(len(jets.pt), task.pileup, dtype=np.float32),
             "actualInteractionsPerCrossing": mu_actual[jets.event].astype(np.int32),
             "truthPVz": vertex[jets.event, 2].astype(np.float32),
+            **lepton_columns(hard, jets, events, settings.selection),
         }
         rows = assemble(jets, label, scalars, candidates, response, vertex, found_vertex, settings)
     return rows, events, watch.seconds

@@ -38,8 +38,8 @@ class PileupSettings(BaseModel):
 
 
 class SelectionSettings(BaseModel):
-    """Track selection of GN1 [ATL-PHYS-PUB-2022-027] and the shrinking cone of association (see
-    `physics.tracks.cone`)."""
+    """Track selection of GN1 [ATL-PHYS-PUB-2022-027], the shrinking cone of association (see
+    `physics.tracks.cone`), labels, and prompt leptons."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -55,6 +55,8 @@ class SelectionSettings(BaseModel):
     cone: tuple[float, float, float] = (0.239, -1.22, -0.0164)
     label_pt_min: float = 5.0
     label_radius: float = 0.3
+    lepton_pt_min: float = 25.0
+    lepton_eta_max: float = 2.5
 
 
 class SimulationSettings(BaseModel):

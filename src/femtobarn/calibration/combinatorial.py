@@ -1,0 +1,152 @@
+"""Tagging efficiency of a flavour from pairs of jets: a combinatorial likelihood [1907.05120].
+
+In ttbar -> e mu events with two jets both are mostly b-jets, in W -> cs decays one of the two is a c-jet. How
+many pairs have none, one or two tagged jets, in bins of both jets' pT and in regions of different purity,
+fixes the efficiency of the flavour looked for and how pure the pairs are, both at once and from data alone.
+The simulation says how the background is made up, how it divides among the regions, and how often its jets
+are tagged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from femtobarn.errors import InputError
+from femtobarn.statistics.counts import CountFit, fit_counts
+
+__all__ = ["Efficiency", "PairLikelihood", "Pairs"]
+
+Array = NDArray[np.float64]
+FLOOR = 1e-6
+"""Least expected count: a bin without simulated pairs is not impossible."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of jets, one per event.
+
+    Attributes:
+        bins: (N, 2) pT bin of each jet.
+        region: (N,) in which region of purity.
+        tagged: (N, 2) whether each jet passes the tagger.
+        target: (N, 2) whether each jet is of the flavour looked for; known in simulation only, None for data.
+        weights: (N,).
+    """
+
+    bins: NDArray[np.int64]
+    region: NDArray[np.int64]
+    tagged: NDArray[np.bool_]
+    weights: Array
+    target: NDArray[np.bool_] | None = None
+
+    def __len__(self) -> int:
+        return len(self.region)
+
+    def weighted(self, factors: Array) -> Pairs:
+        """The same pairs with their weights multiplied by (N,) factors."""
+        return replace(self, weights=self.weights * factors)
+
+    def efficiency(self, number: int) -> Array:
+        """(number,) true efficiency of the flavour looked for in each pT bin; NaN where there is no such jet.
+
+        Raises:
+            InputError: for data.
+        """
+        if self.target is None:
+            raise InputError("the true flavour of the jets is not known: only a simulation's efficiency is")
+        weights = np.repeat(self.weights, 2)[self.target.ravel()]
+        bins, tagged = self.bins.ravel()[self.target.ravel()], self.tagged.ravel()[self.target.ravel()]
+        with np.errstate(invalid="ignore"):
+            return np.bincount(bins, weights * tagged, number) / np.bincount(bins, weights, number)
+
+
+@dataclass(frozen=True)
+class Efficiency:
+    """Efficiency in pT bins: (B,) values and their (B, B) statistical covariance."""
+
+    value: Array
+    covariance: Array
+    valid: bool
+
+
+class PairLikelihood:
+    """mu[b1, b2, r, t1, t2] = sum over f1, f2 of k_f1f2 n_f1f2[b1, b2, r] P(t1 | f1, b1) P(t2 | f2, b2).
+
+    n is the simulation's number of pairs with jets of the flavour looked for (f = 1) or others (f = 0) in pT
+    bins b1, b2 and region r. Free are the efficiency P(1 | 1, b) in each bin, a factor k on the signal in
+    each pair of bins, and one on the background in each bin of the second jet.
+
+    Args:
+        simulation: with the true flavour.
+        bins: number of pT bins.
+        regions: number of regions.
+        signal: the kinds of pairs (f1, f2) that are the signal; all others are background.
+    """
+
+    def __init__(
+        self, simulation: Pairs, bins: int, regions: int, signal: tuple[tuple[int, int], ...] = ((1, 1),)
+    ) -> None:
+        assert simulation.target is not None
+        self.bins, self.regions = bins, regions
+        flavour, weights = simulation.target.astype(np.int64), simulation.weights
+        shape = (bins, bins, regions, 2, 2)
+        pairs = _histogram([*simulation.bins.T, simulation.region, *flavour.T], shape, weights)
+        self.pairs = torch.from_numpy(pairs)
+        # (position, bin, own flavour, partner's): background b- and light-jets differ from kind to kind.
+        self.known = torch.zeros(2, bins, 2, 2, dtype=torch.float64)
+        for position in (0, 1):
+            where = [simulation.bins[:, position], flavour[:, position], flavour[:, 1 - position]]
+            passed = _histogram(where, (bins, 2, 2), weights * simulation.tagged[:, position])
+            every = _histogram(where, (bins, 2, 2), weights)
+            self.known[position] = torch.from_numpy(passed / np.maximum(every, FLOOR)).clamp(0, 1)
+        self.signal = torch.zeros(2, 2, dtype=torch.bool)
+        for kind in signal:
+            self.signal[kind] = True
+        self.free = torch.from_numpy(np.argwhere(pairs[..., self.signal.numpy()].sum(axis=(2, 3)) > 0))
+        truth = np.clip(np.nan_to_num(simulation.efficiency(bins), nan=0.5), 0.01, 0.99)
+        self.start = np.concatenate([np.log(truth / (1 - truth)), np.zeros(len(self.free) + bins)])
+
+    def fit(self, data: Pairs) -> Efficiency:
+        """The efficiency in data."""
+        counts = self.counts(data)
+        # As many pairs as there are in data: from there the fit is short.
+        start = self.start.copy()
+        start[self.bins :] = np.log(counts.sum() / float(self.pairs.sum()))
+        fit: CountFit = fit_counts(self.expected, start, counts)
+        value = 1 / (1 + np.exp(-fit.values[: self.bins]))
+        slope = value * (1 - value)
+        covariance = fit.covariance[: self.bins, : self.bins] * np.outer(slope, slope)
+        return Efficiency(value, covariance, fit.valid)
+
+    def counts(self, data: Pairs) -> Array:
+        """(B, B, R, 2, 2) sums of weights by pT bins, region and tags."""
+        where = [*data.bins.T, data.region, *data.tagged.astype(np.int64).T]
+        return _histogram(where, (self.bins, self.bins, self.regions, 2, 2), data.weights)
+
+    def expected(self, theta: Tensor) -> Tensor:
+        """Expected counts, in the shape of `counts`, from logits of the efficiency and logarithms of k."""
+        efficiency = torch.sigmoid(theta[: self.bins])
+        free = len(self.free)
+        scale = torch.zeros(self.bins, self.bins, dtype=torch.float64)
+        scale = scale.index_put(tuple(self.free.T), theta[self.bins : self.bins + free])
+        signal = self.pairs * torch.exp(scale)[:, :, None, None, None] * self.signal
+        background = (
+            self.pairs * torch.exp(theta[self.bins + free :])[None, :, None, None, None] * ~self.signal
+        )
+        looked_for = torch.tensor([0.0, 1.0], dtype=torch.float64)[None, :, None]
+        passes = self.known * (1 - looked_for) + efficiency[:, None, None] * looked_for
+        tags = torch.stack([1 - passes, passes], -1)
+        # tags[position, bin, own flavour, partner's flavour, tag]; the second jet's partner is the first.
+        mu = torch.einsum("abrfg,afgs,bgft->abrst", signal + background, tags[0], tags[1])
+        return mu + FLOOR
+
+
+def _histogram(indices: list[NDArray[np.int64]], shape: tuple[int, ...], weights: Array) -> Array:
+    """Sums of weights by several indices at once."""
+    flat = np.ravel_multi_index(tuple(indices), shape)
+    return np.asarray(np.bincount(flat, weights, int(np.prod(shape))).reshape(shape), dtype=np.float64)
