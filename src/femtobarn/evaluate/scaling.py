@@ -40,8 +40,9 @@ class PowerLaw(NamedTuple):
         return Estimate(value, value * np.sqrt(variance))
 
     def reaches(self, value: float) -> float:
-        """The x at which it takes a value; infinite where it does not grow."""
-        return float(np.exp((np.log(value) - self.offset) / self.slope)) if self.slope > 0 else np.inf
+        """The x at which it takes a value; infinite where it does not grow, or beyond 1e26."""
+        log_x = (np.log(value) - self.offset) / self.slope if self.slope > 0 else np.inf
+        return float(np.exp(log_x)) if log_x < 60 else np.inf
 
 
 def scaling_figure(

@@ -1,0 +1,137 @@
+"""Scale factors: efficiency in data over that in simulation, with uncertainties, as others can apply them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from femtobarn.data.atomic import atomic
+from femtobarn.errors import require
+
+__all__ = ["ScaleFactors", "event_weights", "write_correctionlib"]
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class ScaleFactors:
+    """Scale factors of one flavour at one working point in bins of jet pT.
+
+    Attributes:
+        flavour: `b`, `c` or `light`.
+        edges: (B+1,) GeV.
+        value: (B,).
+        statistical: (B, B) covariance.
+        systematic: shift (B,) by one standard deviation of each source.
+        efficiency: (B,) of the simulation they belong to.
+    """
+
+    flavour: str
+    edges: Array
+    value: Array
+    statistical: Array
+    efficiency: Array
+    systematic: Mapping[str, Array] = field(default_factory=dict)
+
+    @property
+    def covariance(self) -> Array:
+        """(B, B), statistical and systematic: each source is correlated among all bins."""
+        return self.statistical + sum(np.outer(shift, shift) for shift in self.systematic.values())
+
+    @property
+    def statistical_error(self) -> Array:
+        """(B,)."""
+        return np.sqrt(np.diag(self.statistical))
+
+    @property
+    def error(self) -> Array:
+        """(B,), statistical and systematic."""
+        return np.sqrt(np.diag(self.covariance))
+
+
+def write_correctionlib(factors: list[ScaleFactors], tagger: str, working_point: str, path: Path) -> None:
+    """Write scale factors and efficiencies as a correctionlib JSON, whole or not at all.
+
+    Two corrections, `<tagger>_<working point>_sf` of (systematic, flavour, pt) and `..._efficiency` of
+    (flavour, pt). A systematic is `central`, `up_<source>` or `down_<source>`; the sources are `statistical`
+    and those of the factors. Beyond the last edges those of the outer bins are used.
+    """
+    schema = require("correctionlib.schemav2", "calibration")
+    name = f"{tagger}_{working_point}"
+
+    def binned(edges: Array, content: Array) -> Any:
+        return schema.Binning(
+            nodetype="binning", input="pt", edges=edges.tolist(), content=content.tolist(), flow="clamp"
+        )
+
+    def by_flavour(contents: dict[str, Any]) -> Any:
+        items = [schema.CategoryItem(key=key, value=value) for key, value in contents.items()]
+        return schema.Category(nodetype="category", input="flavour", content=items)
+
+    sources = ["statistical", *dict.fromkeys(source for one in factors for source in one.systematic)]
+    varied = {"central": by_flavour({one.flavour: binned(one.edges, one.value) for one in factors})}
+    for source in sources:
+        for sign, way in ((1.0, "up"), (-1.0, "down")):
+            contents = {}
+            for one in factors:
+                nothing = np.zeros(len(one.value))
+                shift = (
+                    one.statistical_error if source == "statistical" else one.systematic.get(source, nothing)
+                )
+                contents[one.flavour] = binned(one.edges, one.value + sign * shift)
+            varied[f"{way}_{source.replace(' ', '_')}"] = by_flavour(contents)
+    items = [schema.CategoryItem(key=key, value=value) for key, value in varied.items()]
+    inputs = {
+        "systematic": schema.Variable(name="systematic", type="string", description="central, up_ or down_"),
+        "flavour": schema.Variable(name="flavour", type="string", description="b, c or light"),
+        "pt": schema.Variable(name="pt", type="real", description="of the jet, GeV"),
+    }
+    corrections = [
+        schema.Correction(
+            name=f"{name}_sf", version=1, inputs=list(inputs.values()),
+            output=schema.Variable(name="sf", type="real", description="efficiency in data over simulation"),
+            data=schema.Category(nodetype="category", input="systematic", content=items),
+        ),
+        schema.Correction(
+            name=f"{name}_efficiency", version=1, inputs=[inputs["flavour"], inputs["pt"]],
+            output=schema.Variable(name="efficiency", type="real", description="in simulation"),
+            data=by_flavour({one.flavour: binned(one.edges, one.efficiency) for one in factors}),
+        ),
+    ]  # fmt: skip
+    written = schema.CorrectionSet(schema_version=2, corrections=corrections).model_dump(exclude_unset=True)
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(written, indent=1))
+
+
+def event_weights(
+    path: Path, name: str, flavour: NDArray[np.str_], pt: Array, tagged: NDArray[np.bool_],
+    systematic: str = "central",
+) -> Array:  # fmt: skip
+    """Weights (N,) by which simulated jets become like data: SF where tagged, else (1 - SF e) / (1 - e).
+
+    The weight of an event is the product over its jets.
+
+    Args:
+        path: what `write_correctionlib` wrote.
+        name: `<tagger>_<working point>`.
+        flavour: (N,) `b`, `c` or `light`.
+        pt: (N,) GeV.
+        tagged: (N,).
+        systematic: which variation.
+    """
+    corrections = require("correctionlib", "calibration").CorrectionSet.from_file(str(path))
+    weights = np.ones(len(pt))
+    for one in ("b", "c", "light"):
+        own = np.flatnonzero(flavour == one)
+        factor = corrections[f"{name}_sf"].evaluate(systematic, one, pt[own])
+        efficiency = corrections[f"{name}_efficiency"].evaluate(one, pt[own])
+        weights[own] = np.where(
+            tagged[own], factor, (1 - factor * efficiency) / np.maximum(1 - efficiency, 1e-9)
+        )
+    return weights

@@ -1,0 +1,375 @@
+"""Calibration to data: how GN1 tags b-, c- and light jets in collisions that the simulation gets wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import awkward as ak
+import numpy as np
+from numpy.typing import NDArray
+
+from femtobarn.calibration.closure import (
+    Experiment,
+    LightMeasurement,
+    Measurement,
+    PairMeasurement,
+    pseudo_experiments,
+)
+from femtobarn.calibration.combinatorial import Pairs
+from femtobarn.calibration.negative_tags import TaggedJets, flipped
+from femtobarn.calibration.scale_factors import event_weights, write_correctionlib
+from femtobarn.calibration.selection import dilepton_pairs, w_pairs
+from femtobarn.data import Sample, open_sample
+from femtobarn.data.atomic import atomic
+from femtobarn.evaluate.calibration import pull_figure, scale_factor_figure
+from femtobarn.evaluate.flavour_scores import FlavourScores, Jets
+from femtobarn.evaluate.metrics import Survival
+from femtobarn.evaluate.report import Report
+from femtobarn.evaluate.result import At, Metric, Result
+from femtobarn.evaluate.style import Caption
+from femtobarn.learn.method import Classifier
+from femtobarn.learn.model_files import load
+from femtobarn.progress import progress_bar
+from femtobarn.recipes import gn1
+from femtobarn.recipes.flavour import FlavourSettings, Study
+from femtobarn.recipes.run import Run, Settings, Unit, recipe
+from femtobarn.simulation import SimulationSettings, simulate
+from femtobarn.simulation.tracker import TrackerSettings
+
+F_C = 0.05
+FLAVOURS = ("b", "c", "light")
+EDGES = {
+    "b": [20, 35, 50, 75, 110, 200],
+    "c": [20, 40, 65, 140],
+    "light": [20, 40, 65, 100, 200],
+}
+"""Bins of jet pT, GeV."""
+LEPTONS = "24:onMode = off", "24:onIfAny = 11 13"
+ONE_LEPTON = "24:onMode = off", "24:onPosIfAny = 11 13", "24:onNegIfAny = 1 2 3 4 5"
+SOURCES = {"dilepton": ("ttbar", LEPTONS), "one lepton": ("ttbar", ONE_LEPTON), "dijet": ("dijet", ())}
+"""Process and W decays of each control sample."""
+COLUMNS = ["runNumber", "eventNumber", "pt", "eta", "phi", "energy", "numberOfElectrons", "numberOfMuons",
+           "leadingLeptonMass", "subleadingLeptonMass", "flavour_label", "mcEventWeight", "truthPt",
+           "HadronConeExclTruthLabelPt", "HadronConeExclTruthLabelID",
+           "actualInteractionsPerCrossing"]  # fmt: skip
+OTHER_SECONDARY = 7
+
+
+class ScaleFactorSettings(Settings):
+    """What differs between the scales.
+
+    Attributes:
+        tagger: sample and training of GN1, as in the recipe `gn1`.
+        working_point: b-efficiency in ttbar.
+        events: collisions simulated of each control sample.
+        pool: collisions of pseudo-data over those of simulation.
+        fraction: part of the pool that a pseudo-experiment sees.
+        experiments: number of pseudo-experiments.
+        pileup: mean number of further collisions.
+        simulation: what we believe.
+        data: what is true: another tune of Pythia, and a tracker that resolves less, with more tails.
+    """
+
+    tagger: FlavourSettings
+    working_point: float = 0.7
+    events: dict[str, int]
+    pool: float = 1.0
+    fraction: float = 0.25
+    experiments: int = 200
+    pileup: float = 20.0
+    simulation: SimulationSettings = SimulationSettings()
+    data: SimulationSettings = SimulationSettings(
+        pythia=("Tune:pp = 21",),
+        tracker=TrackerSettings(d0=(0.0112, 0.083), tail_fraction=0.026, fake_rate=0.0095),
+    )
+
+
+SMALL = gn1.SCALES["smoke"].simulation
+SCALES = {
+    "smoke": ScaleFactorSettings(
+        tagger=gn1.SCALES["smoke"],
+        events={"dilepton": 400, "one lepton": 600, "dijet": 300},
+        fraction=0.8,
+        experiments=4,
+        pileup=1.0,
+        simulation=SMALL,
+        data=SMALL.model_copy(update={"pythia": ("Tune:pp = 21",)}),
+    ),
+    "quick": ScaleFactorSettings(
+        tagger=gn1.SCALES["quick"],
+        events={"dilepton": 15_000, "one lepton": 20_000, "dijet": 15_000},
+        fraction=0.5,
+        experiments=100,
+    ),
+    "standard": ScaleFactorSettings(
+        tagger=gn1.SCALES["quick"],
+        events={"dilepton": 60_000, "one lepton": 90_000, "dijet": 60_000},
+    ),
+}
+
+
+class Calibration:
+    """Samples, the tagger on them, and the three measurements."""
+
+    def __init__(self, settings: ScaleFactorSettings, run: Run) -> None:
+        self.settings, self.run = settings, run
+        self.study = Study(settings.tagger, run, gn1.TAGGERS, gn1.PUBLISHED, "GN1")
+        unit = Unit("gn1", settings.tagger.seeds[0])
+        self.folder = self.study.trained(unit)
+        jets = Jets(
+            self.study.choosing(self.study.simulated()).read(
+                fields=["pt", "mcEventWeight", "HadronConeExclTruthLabelID"]
+            )
+        )
+        scores = self.study.scores(unit, self.folder / "valid.parquet").discriminant_b(F_C)
+        self.cut = float(jets.survival(scores, "b").threshold([settings.working_point])[0])
+
+    def sample(self, source: str, kind: str) -> Path:
+        """Jets of a control sample, `simulation` or `data`."""
+        settings, (process, decays) = self.settings, SOURCES[source]
+        detector = settings.simulation if kind == "simulation" else settings.data
+        detector = detector.model_copy(update={"pythia": (*detector.pythia, *decays)})
+        events = settings.events[source]
+        events = events if kind == "simulation" else round(settings.pool * events)
+        seed = self.run.seed + (1000 if kind == "simulation" else 2000)
+
+        def build(path: Path) -> None:
+            with progress_bar(f"simulate {source}, {kind}", "collisions") as progress:
+                simulate(process, events, path, seed=seed, pileup=settings.pileup, workers=self.run.workers,
+                         settings=detector, progress=progress)  # fmt: skip
+
+        key = {"events": events, "seed": seed, "pileup": settings.pileup, "process": process}
+        key["settings"] = detector.model_dump(mode="json")
+        return self.run.cached(f"{source} {kind}", key, build, code=["simulation"], suffix=".h5")
+
+    def jets(self, source: str, kind: str) -> ak.Array:
+        """Its jets with D_b, on flipped tracks too, and whether a track is from a long-lived light hadron."""
+        file = self.sample(source, kind)
+
+        def build(path: Path) -> None:
+            tagger = load(self.folder / "model")
+            assert isinstance(tagger, Classifier)
+            parts = list(_tagged(tagger, open_sample(file)))
+            with atomic(path) as temporary:
+                ak.to_parquet(ak.concatenate(parts), temporary)
+
+        key = {"file": file.name, "model": self.folder.name}
+        path = self.run.cached(
+            f"tag {source} {kind}", key, build, code=["learn", __name__], suffix=".parquet"
+        )
+        return ak.from_parquet(path)
+
+    def measurement(self, flavour: str) -> Measurement:
+        """How the scale factors of a flavour are measured."""
+        edges = np.array(EDGES[flavour], dtype=np.float64)
+        source = {"b": "dilepton", "c": "one lepton", "light": "dijet"}[flavour]
+        both = [self.jets(source, kind) for kind in ("data", "simulation")]
+        if flavour == "light":
+            made = [self.tagged_jets(jets) for jets in both]
+            (data, one), (simulation, other) = made
+            return LightMeasurement(flavour, edges, data, simulation, (one, other))
+        choose = self.b_pairs if flavour == "b" else self.c_pairs
+        (pairs, one), (simulated, other) = [choose(jets, edges) for jets in both]
+        signal = ((1, 1),) if flavour == "b" else ((0, 1), (1, 0))
+        return PairMeasurement(flavour, edges, pairs, simulated, (one, other), 3, signal)
+
+    def b_pairs(self, jets: ak.Array, edges: Any) -> tuple[Pairs, dict[str, NDArray[np.float64]]]:
+        """Of ttbar -> e mu."""
+        rows, region = dilepton_pairs(jets)
+        return self.pairs(jets, rows, region, edges, 5)
+
+    def c_pairs(self, jets: ak.Array, edges: Any) -> tuple[Pairs, dict[str, NDArray[np.float64]]]:
+        """Of W decays in ttbar with one lepton."""
+        rows, region = w_pairs(jets, ak.to_numpy(jets.D_b) >= self.cut)
+        return self.pairs(jets, rows, region, edges, 4)
+
+    def pairs(
+        self, jets: ak.Array, rows: NDArray[np.int64], region: NDArray[np.int64], edges: Any, label: int
+    ) -> tuple[Pairs, dict[str, NDArray[np.float64]]]:
+        """Pairs whose jets are both within the edges, and how their number answers to each source."""
+        pt = ak.to_numpy(jets.pt)[rows]
+        inside = ((pt >= edges[0]) & (pt < edges[-1])).all(axis=1)
+        rows, region, pt = rows[inside], region[inside], pt[inside]
+        true = ak.to_numpy(jets.HadronConeExclTruthLabelID)[rows]
+        tagged = ak.to_numpy(jets.D_b)[rows] >= self.cut
+        bins = np.digitize(pt, edges) - 1
+        weights = ak.to_numpy(jets.mcEventWeight)[rows[:, 0]].astype(np.float64)
+        number = ak.to_numpy(jets.numberOfJets)[rows[:, 0]]
+        mu = ak.to_numpy(jets.actualInteractionsPerCrossing)[rows[:, 0]]
+        kinds = {"b": true == 5, "c": true == 4, "light": ~np.isin(true, (4, 5))}
+        softness = np.where(kinds["b"], self.softness(jets)[rows], 0).sum(axis=1)
+        responses = {
+            "b fragmentation": 0.5 * softness,
+            "radiation": 0.2 * (number - number.mean()),
+            "pile-up": 0.1 * (mu - mu.mean()) / 4.5,
+            "top pT": 0.15 * (np.log(pt).mean(axis=1) - np.log(pt).mean()),
+            "light mistags": 0.2 * (tagged & kinds["light"]).sum(axis=1),
+        }
+        if label == 5:
+            responses["c-jet tags"] = 0.1 * (tagged & kinds["c"]).sum(axis=1)
+        else:
+            responses["b-jet tags"] = 0.03 * (tagged & kinds["b"]).sum(axis=1)
+            responses["W with b-jets"] = 0.2 * kinds["b"].any(axis=1)
+        return Pairs(bins, region, tagged, weights, true == label), responses
+
+    def tagged_jets(self, jets: ak.Array) -> tuple[TaggedJets, dict[str, NDArray[np.float64]]]:
+        """Of dijets."""
+        pt, true = ak.to_numpy(jets.pt).astype(np.float64), ak.to_numpy(jets.HadronConeExclTruthLabelID)
+        mu = ak.to_numpy(jets.actualInteractionsPerCrossing)
+        responses = {
+            "b-jets": 0.2 * (true == 5),
+            "c-jets": 0.2 * (true == 4),
+            "pile-up": 0.1 * (mu - mu.mean()) / 4.5,
+            "long-lived hadrons": 0.2 * ak.to_numpy(jets.longLived),
+        }
+        D_b, flip = ak.to_numpy(jets.D_b), ak.to_numpy(jets.D_b_flipped)
+        weights = ak.to_numpy(jets.mcEventWeight).astype(np.float64)
+        light = ~np.isin(true, (4, 5))
+        return TaggedJets(pt, D_b >= self.cut, flip >= self.cut, light, weights), responses
+
+    def softness(self, jets: ak.Array) -> NDArray[np.float64]:
+        """Share of the hadron in the jet's pT, less its mean of about 0.75."""
+        share = ak.to_numpy(jets.HadronConeExclTruthLabelPt) / np.maximum(ak.to_numpy(jets.truthPt), 1.0)
+        return np.asarray(np.clip(share, 0, 1.2) - 0.75, dtype=np.float64)
+
+
+def _tagged(tagger: Classifier, sample: Sample, size: int = 20_000) -> Any:
+    """Columns of jets with D_b, block by block."""
+    for start in range(0, len(sample), size):
+        rows = sample.read(start, start + size)
+        columns = {name: rows[name] for name in COLUMNS}
+        for name, seen in (("D_b", rows), ("D_b_flipped", flipped(rows))):
+            scores = FlavourScores.from_prediction(tagger.predict(seen), tagger.name)
+            columns[name] = scores.discriminant_b(F_C).astype(np.float32)
+        _, event, counts = np.unique(ak.to_numpy(rows.eventNumber), return_inverse=True, return_counts=True)
+        columns["numberOfJets"] = counts[event].astype(np.int32)
+        columns["longLived"] = ak.any(rows.tracks.ftagTruthOriginLabel == OTHER_SECONDARY, axis=1)
+        yield ak.zip(columns)
+
+
+@recipe(scales=SCALES)
+def scale_factors(settings: ScaleFactorSettings, run: Run) -> Result:
+    """Scale factors of GN1 for b, c and light jets, closed on pseudo-experiments [1907.05120]."""
+    calibration = Calibration(settings, run)
+    result = Result.start(run.recipe, run.scale, run.seed, run.command)
+    report = Report(
+        "Calibration of GN1 to data", f"{settings.experiments} pseudo-experiments, {run.scale} scale"
+    )
+    report.text(
+        "Pseudo-data are made with another tune of Pythia and a tracker that resolves less. Each "
+        "pseudo-experiment draws its events, its simulation and the size of every systematic effect anew."
+    )
+    firsts = []
+    for flavour in FLAVOURS:
+        measurement = calibration.measurement(flavour)
+        rng = np.random.default_rng([run.seed, FLAVOURS.index(flavour)])
+        with progress_bar(f"measure {flavour}", "experiments") as progress:
+            done = pseudo_experiments(measurement, settings.experiments, settings.fraction, rng, progress)
+        result.metrics += _metrics(measurement, done)
+        firsts.append(done[0].factors)
+        _section(report, measurement, done)
+    name = f"GN1_{100 * settings.working_point:.0f}"
+    run.out.mkdir(parents=True, exist_ok=True)
+    tagger, _, point = name.partition("_")
+    file = run.out / "scale_factors.json"
+    write_correctionlib(firsts, tagger, point, file)
+    _applied(report, result, calibration, file, name)
+    result.artifacts = [file.name]
+    return run.finish(report, result, settings)
+
+
+def _metrics(measurement: Measurement, done: list[Experiment]) -> list[Metric]:
+    """Means over the pseudo-experiments, and means and widths of pulls with their errors."""
+    metrics, number = [], len(done)
+    every = {
+        "scale_factor": np.array([one.factors.value for one in done]),
+        "scale_factor_true": np.array([one.truth for one in done]),
+        "statistical_error": np.array([one.factors.statistical_error for one in done]),
+        "total_error": np.array([one.factors.error for one in done]),
+    }
+    pulls = {kind: np.array([one.pull(kind == "total") for one in done]) for kind in ("statistical", "total")}
+    for k, (low, high) in enumerate(zip(measurement.edges[:-1], measurement.edges[1:], strict=True)):
+        at: At = {"flavour": measurement.flavour, "pt_min": float(low), "pt_max": float(high)}
+        found: list[tuple[str, At, float, float]] = []
+        for name, values in every.items():
+            spread = float(values[:, k].std(ddof=1))
+            found.append((name, at, float(values[:, k].mean()), spread / number**0.5))
+        for kind, values in pulls.items():
+            mean, width, of = (
+                float(values[:, k].mean()),
+                float(values[:, k].std(ddof=1)),
+                {**at, "kind": kind},
+            )
+            found.append(("pull_mean", of, mean, width / number**0.5))
+            found.append(("pull_width", of, width, width / (2 * number) ** 0.5))
+        metrics += [
+            Metric(name=name, at=where, method="gn1", sample="pseudo-data", value=value, error=error)
+            for name, where, value, error in found
+        ]
+    return metrics
+
+
+def _section(report: Report, measurement: Measurement, done: list[Experiment]) -> None:
+    """Table and figures of one flavour."""
+    first, flavour = done[0].factors, measurement.flavour
+    how = {
+        "b": "two-jet likelihood in ttbar to e mu",
+        "c": "W decays in ttbar with one lepton",
+        "light": "negative tags in dijets",
+    }[flavour]
+    report.section(f"{flavour}-jets: {how}")
+    rows = []
+    for k, (low, high) in enumerate(zip(first.edges[:-1], first.edges[1:], strict=True)):
+        pulls = np.array([one.pull(True)[k] for one in done])
+        rows.append([
+            f"{low:.0f}-{high:.0f}", f"{100 * first.efficiency[k]:.2f} %", f"{first.value[k]:.3f}",
+            f"{first.statistical_error[k]:.3f}",
+            *(f"{shift[k]:+.3f}" for shift in first.systematic.values()), f"{first.error[k]:.3f}",
+            f"{done[0].truth[k]:.3f}", f"{pulls.mean():+.2f}", f"{pulls.std(ddof=1):.2f}",
+        ])  # fmt: skip
+    columns = ["pT [GeV]", "efficiency in simulation", "scale factor", "statistical", *first.systematic,
+               "total", "true", "mean pull", "width"]  # fmt: skip
+    report.table(columns, rows, "The first pseudo-experiment, and pulls by the total error over all of them.")
+    caption = Caption(sample="pseudo-data, √s = 13.6 TeV, GN1")
+    figure = scale_factor_figure(
+        first.edges, first.value, first.statistical_error, first.error, done[0].truth, caption,
+        label=f"{flavour}-jet scale factor",
+    )  # fmt: skip
+    report.figure(figure, f"Scale factors of {flavour}-jets in the first pseudo-experiment.", f"sf-{flavour}")
+    pulls_of = {
+        "statistical": np.concatenate([one.pull(False) for one in done]),
+        "total": np.concatenate([one.pull(True) for one in done]),
+    }
+    figure = pull_figure(pulls_of, caption)
+    report.figure(
+        figure, f"Pulls of all bins of {flavour}-jets over all pseudo-experiments.", f"pulls-{flavour}"
+    )
+
+
+def _applied(report: Report, result: Result, calibration: Calibration, file: Path, name: str) -> None:
+    """The scale factors applied to simulated ttbar with one lepton: tagged jets before, after, in data."""
+    jets = {kind: calibration.jets("one lepton", kind) for kind in ("simulation", "data")}
+    simulated = jets["simulation"]
+    true = ak.to_numpy(simulated.HadronConeExclTruthLabelID)
+    flavour = np.select([true == 5, true == 4], ["b", "c"], "light")
+    pt = ak.to_numpy(simulated.pt).astype(np.float64)
+    tagged = ak.to_numpy(simulated.D_b) >= calibration.cut
+    weights = event_weights(file, name, flavour, pt, tagged)
+    seen = ak.to_numpy(jets["data"].D_b) >= calibration.cut
+    rows = []
+    for label, found, how in (
+        ("pseudo-data", seen, np.ones(len(seen))),
+        ("simulation", tagged, np.ones(len(tagged))),
+        ("simulation with scale factors", tagged, weights),
+    ):
+        rate = Survival(found.astype(np.float64), how).efficiency([1.0])
+        value, error = float(rate.value[0]), float(rate.error[0])
+        rows.append([label, f"{100 * value:.2f} ± {100 * error:.2f} %"])
+        result.metrics.append(
+            Metric(name="tagged_fraction", at={"sample": label}, method="gn1", sample="ttbar, one lepton",
+                   value=value, error=error)
+        )  # fmt: skip
+    report.section("Applied")
+    report.table(["Jets of ttbar with one lepton", "tagged"], rows)
+    report.text(f"`{file.name}` holds the scale factors for correctionlib, with all sources up and down.")

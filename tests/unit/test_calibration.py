@@ -1,0 +1,171 @@
+"""Calibrations on toys with a known truth: fits, pulls, selections, scale factors written and applied."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import awkward as ak
+import numpy as np
+import pytest
+
+from femtobarn.calibration.closure import LightMeasurement, PairMeasurement, pseudo_experiments
+from femtobarn.calibration.combinatorial import PairLikelihood, Pairs
+from femtobarn.calibration.negative_tags import TaggedJets, flipped, light_scale_factor
+from femtobarn.calibration.scale_factors import ScaleFactors, event_weights, write_correctionlib
+from femtobarn.calibration.selection import dilepton_pairs, jet_rows, w_pairs
+from femtobarn.errors import InputError
+from femtobarn.statistics.counts import fit_counts
+
+TRUE, SIMULATED = np.array([0.58, 0.70, 0.74]), np.array([0.62, 0.68, 0.72])
+
+
+def toy_pairs(number: int, efficiency: np.ndarray, purity: float, seed: int) -> Pairs:
+    """Pairs of two, one or no b-jets, purer in region 0, others tagged in 2 %."""
+    rng = np.random.default_rng(seed)
+    rest = (1 - purity) * np.array([0.1, 0.8, 0.1])
+    kind = rng.choice(4, number, p=[purity, *rest])
+    target = np.stack([np.isin(kind, (0, 2)), np.isin(kind, (0, 1))], axis=1)
+    bins = np.sort(rng.choice(3, (number, 2)), axis=1)[:, ::-1].copy()
+    region = np.where(kind == 0, rng.choice(2, number, p=[0.9, 0.1]), rng.choice(2, number))
+    tagged = rng.random((number, 2)) < np.where(target, efficiency[bins], 0.02)
+    return Pairs(bins, region, tagged, np.ones(number), target)
+
+
+def test_counts_of_one_bin_are_their_own_estimate() -> None:
+    fit = fit_counts(lambda theta: theta.exp(), np.array([0.0, 1.0]), np.array([50.0, 400.0]))
+    np.testing.assert_allclose(np.exp(fit.values), [50, 400], rtol=1e-3)
+    np.testing.assert_allclose(np.diag(fit.covariance), [1 / 50, 1 / 400], rtol=1e-2)
+    assert fit.valid
+
+
+def test_pairs_give_efficiency_and_purity() -> None:
+    likelihood = PairLikelihood(toy_pairs(200_000, SIMULATED, 0.7, 1), 3, 2)
+    found = likelihood.fit(toy_pairs(100_000, TRUE, 0.6, 2))
+    error = np.sqrt(np.diag(found.covariance))
+    assert found.valid and (error < 0.006).all()
+    assert (np.abs(found.value - TRUE) < 4 * error).all()
+    assert (np.abs(found.value - SIMULATED) > 3 * error).any()  # it does not give back the simulation
+
+
+def test_the_truth_of_data_is_not_asked_for() -> None:
+    data = toy_pairs(5000, TRUE, 0.6, 3)
+    blind = Pairs(data.bins, data.region, data.tagged, data.weights)
+    likelihood = PairLikelihood(toy_pairs(50_000, SIMULATED, 0.7, 1), 3, 2)
+    np.testing.assert_array_equal(likelihood.fit(blind).value, likelihood.fit(data).value)
+    with pytest.raises(InputError, match="flavour"):
+        blind.efficiency(3)
+
+
+def test_pulls_of_pseudo_experiments() -> None:
+    """Statistical pulls are unit Gaussian without nuisances; with one, only the total ones are."""
+    data, simulation = toy_pairs(60_000, TRUE, 0.6, 4), toy_pairs(300_000, SIMULATED, 0.6, 5)
+    pulls = {}
+    for size in (0.0, 0.5):
+        responses = tuple(
+            {"mistags": size * (~pairs.target & pairs.tagged).sum(axis=1)} for pairs in (data, simulation)
+        )
+        measurement = PairMeasurement("b", np.arange(4.0), data, simulation, responses, 2, ((1, 1),))
+        done = pseudo_experiments(measurement, 40, 0.3, np.random.default_rng(6))
+        pulls[size] = [np.array([one.pull(total) for one in done]) for total in (False, True)]
+    assert np.abs(pulls[0.0][1].mean()) < 0.35 and 0.8 < pulls[0.0][1].std() < 1.2
+    assert pulls[0.5][0].std() > pulls[0.5][1].std()
+    assert 0.75 < pulls[0.5][1].std() < 1.25
+
+
+def test_negative_tags() -> None:
+    rng = np.random.default_rng(7)
+
+    def jets(number: int, rate: float) -> TaggedJets:
+        light = rng.random(number) < 0.95
+        negative = rng.random(number) < np.where(light, rate, 0.05)
+        tagged = rng.random(number) < np.where(light, rate, 0.7)
+        return TaggedJets(rng.uniform(20, 100, number), tagged, negative, light, np.ones(number))
+
+    edges = np.array([20.0, 50.0, 100.0])
+    data, simulation = jets(200_000, 0.012), jets(400_000, 0.010)
+    value, covariance = light_scale_factor(data, simulation, edges)
+    assert (np.abs(value - 1.2) < 4 * np.sqrt(np.diag(covariance))).all()
+    measurement = LightMeasurement("light", edges, data, simulation, ({}, {}))
+    np.testing.assert_allclose(measurement.truth(np.ones(200_000)), 1.2, atol=0.1)
+
+
+def test_flipping_twice_changes_nothing() -> None:
+    tracks = ak.Array([[{"d0": 0.1, "IP3D_signed_d0_significance": 3.0, "qOverP": -0.2}], []])
+    jets = ak.zip({"pt": np.array([30.0, 40.0]), "tracks": tracks}, depth_limit=1)
+    turned = flipped(jets)
+    assert turned.tracks.to_list() == [
+        [{"d0": -0.1, "IP3D_signed_d0_significance": -3.0, "qOverP": -0.2}],
+        [],
+    ]
+    assert flipped(turned).to_list() == jets.to_list()
+
+
+def event(number: int, jets: list[dict[str, float]], electrons: int, muons: int) -> list[dict[str, float]]:
+    shared = {"runNumber": 1, "eventNumber": number, "numberOfElectrons": electrons, "numberOfMuons": muons}
+    return [{"eta": 0.0, "phi": 0.0, "energy": jet["pt"], **shared, **jet} for jet in jets]
+
+
+def test_pairs_of_dileptons() -> None:
+    def jet(pt: float, one: float, other: float) -> dict[str, float]:
+        return {"pt": pt, "leadingLeptonMass": one, "subleadingLeptonMass": other}
+
+    rows = [
+        *event(5, [jet(50, 300, 90), jet(80, 100, 250)], 1, 1),
+        *event(6, [jet(50, 300, 90), jet(80, 100, 250)], 2, 0),
+        *event(7, [jet(40, 200, 90), jet(80, 190, 260), jet(30, 10, 10)], 1, 1),
+        *event(8, [jet(40, 200, 90)], 1, 1),
+    ]
+    pairs, region = dilepton_pairs(ak.Array(rows))
+    # The hardest first; each with another lepton, so that the masses are small: 100 and 90, 190 and 90.
+    assert pairs.tolist() == [[1, 0], [5, 4]] and region.tolist() == [0, 1]
+    assert [found.shape for found in jet_rows(ak.Array(rows), (1, 3))] == [(1, 1), (2, 2), (1, 3)]
+
+
+def test_pairs_of_a_w() -> None:
+    """Two jets back to back of 80.4 GeV and a third, 172.5 GeV together; the fourth is with the lepton."""
+    third = (172.5**2 - 80.4**2) / (2 * 80.4)
+    jets = [
+        {"pt": 40.2, "phi": 0.0, "energy": 40.2},
+        {"pt": third, "phi": np.pi / 2, "energy": third},
+        {"pt": 40.2, "phi": np.pi, "energy": 40.2},
+        {"pt": 60.0, "phi": -np.pi / 3, "energy": 60.0},
+    ]
+    jets = [{**jet, "leadingLeptonMass": 100.0 if k == 3 else 300.0} for k, jet in enumerate(jets)]
+    rows = ak.Array([*event(1, jets, 0, 1), *event(2, jets, 1, 1)])
+    tagged = np.array([0, 1, 0, 1, 0, 1, 0, 1], dtype=bool)
+    pairs, region = w_pairs(rows, tagged)
+    assert sorted(pairs[0].tolist()) == [0, 2] and len(pairs) == 1 and region.tolist() == [0]
+    assert len(w_pairs(rows, ~tagged)[0]) == 0
+
+
+def test_scale_factors_written_and_applied(tmp_path: Path) -> None:
+    edges = np.array([20.0, 50.0, 200.0])
+    make = {
+        "b": (np.array([0.9, 0.95]), np.array([0.6, 0.7])),
+        "c": (np.array([1.1, 1.0]), np.array([0.1, 0.12])),
+        "light": (np.array([1.3, 1.2]), np.array([0.01, 0.01])),
+    }
+    factors = [
+        ScaleFactors(flavour, edges, value, np.diag([0.02, 0.01]) ** 2, efficiency, {"pile-up": value / 10})
+        for flavour, (value, efficiency) in make.items()
+    ]
+    np.testing.assert_allclose(factors[0].error, np.hypot([0.02, 0.01], [0.09, 0.095]))
+    file = tmp_path / "sf.json"
+    write_correctionlib(factors, "GN1", "70", file)
+    rng = np.random.default_rng(8)
+    flavour = rng.choice(["b", "c", "light"], 90_000)
+    pt = rng.uniform(20, 300, 90_000)
+    bins = (pt > 50).astype(int)
+    efficiency = np.select([flavour == f for f in make], [e[bins] for _, e in make.values()])
+    tagged = rng.random(90_000) < efficiency
+    weights = event_weights(file, "GN1_70", flavour, pt, tagged)
+    for name, (value, e) in make.items():
+        for k in (0, 1):
+            own = (flavour == name) & (bins == k)
+            np.testing.assert_allclose(weights[own & tagged], value[k])
+            error = 3 * np.sqrt(e[k] / own.sum())
+            assert abs((weights * tagged)[own].mean() - value[k] * e[k]) < 3 * error
+            assert abs(weights[own].mean() - 1) < 3 * error
+    up = event_weights(file, "GN1_70", flavour, pt, tagged, "up_pile-up")
+    np.testing.assert_allclose(up[tagged], 1.1 * weights[tagged])
+    assert not list(tmp_path.glob("*.tmp*"))
