@@ -197,7 +197,9 @@ def test_calorimeter_is_unbiased_and_as_sharp_as_it_says():
             np.arange(n), np.full(n, pdg_id, dtype=np.int32), np.full(n, False),
             np.full(n, 100.0), np.zeros(n), np.zeros(n), np.full(n, 100.0),
         )  # fmt: skip
-        jets = jets_of(particle, n, 0.0, settings, np.random.default_rng(1))
+        jets, flows = jets_of(particle, n, 0.0, settings, np.random.default_rng(1))
+        assert np.array_equal(flows.jet, np.arange(n)) and np.all(flows.photon == (pdg_id == 22))
+        assert flows.pt == pytest.approx(jets.pt)
         response = jets.pt / jets.truth_pt
         assert np.mean(response) == pytest.approx(1.0, abs=5 * expected / np.sqrt(n))
         assert np.std(response) == pytest.approx(expected, rel=0.1)

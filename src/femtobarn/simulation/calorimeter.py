@@ -13,7 +13,7 @@ from femtobarn.physics.clustering import anti_kt
 from femtobarn.physics.kinematics import cartesian, pt_eta_phi, wrap
 from femtobarn.simulation.table import Table
 
-__all__ = ["CalorimeterSettings", "JetTable", "Visible", "jets_of"]
+__all__ = ["CalorimeterSettings", "Flows", "JetTable", "Visible", "jets_of"]
 
 Array = NDArray[np.float64]
 Momenta = tuple[Array, Array, Array, Array]
@@ -73,6 +73,17 @@ class JetTable(Table):
     truth_pt: Array
 
 
+@dataclass(frozen=True)
+class Flows(Table):
+    """Neutral constituents of jets as they are measured; `jet` points into the jets."""
+
+    jet: NDArray[np.int64]
+    pt: Array
+    eta: Array
+    phi: Array
+    photon: NDArray[np.bool_]
+
+
 def _smear(particles: Visible, settings: CalorimeterSettings, rng: np.random.Generator) -> Momenta:
     """Four-momenta after the response: energies follow a gamma distribution, positive and without bias."""
     electromagnetic = np.isin(np.abs(particles.pdg_id), (11, 22))
@@ -90,8 +101,11 @@ def _smear(particles: Visible, settings: CalorimeterSettings, rng: np.random.Gen
 
 def jets_of(
     particles: Visible, events: int, mu: float, settings: CalorimeterSettings, rng: np.random.Generator
-) -> JetTable:
-    """Calorimeter jets of `events` events at a mean pile-up `mu`, within the range of the settings."""
+) -> tuple[JetTable, Flows]:
+    """Calorimeter jets of `events` events at a mean pile-up `mu`, within the range of the settings.
+
+    And their neutral constituents.
+    """
     pt, eta, _ = pt_eta_phi(particles.px, particles.py, particles.pz)
     keep = (np.abs(eta) < settings.eta_max) & (pt > settings.particle_pt_min)
     keep &= ~particles.charged | (pt > settings.charged_pt_min)
@@ -115,4 +129,9 @@ def jets_of(
     inside = (pt > settings.jet_pt_min) & (np.abs(eta) < settings.jet_eta_max)
     order = np.lexsort((-pt, jets.event))
     order = order[inside[order]]
-    return table.take(order)
+    place = np.full(len(pt), -1)
+    place[order] = np.arange(len(order))
+    neutral = ~particles.charged[member] & (place[owner] >= 0)
+    member, owner = member[neutral], place[owner[neutral]]
+    seen = pt_eta_phi(*(p[member] for p in smeared[:3]))
+    return table.take(order), Flows(owner, *seen, particles.pdg_id[member] == 22)

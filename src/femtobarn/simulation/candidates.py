@@ -47,9 +47,14 @@ def candidates_near(
     rng: np.random.Generator,
 ) -> Candidates:
     """Charged particles near jets, products of the material included, at their true perigee."""
-    particles = _near_jets(hard.joined(*pileup).ordered("event"), jets, events)
+    radius = cone(jets.pt, settings.selection.cone)
+    # Wider by what may bend or scatter into it.
+    wide = np.maximum(radius + 0.14, 0.6)
+    particles = hard.joined(*pileup).ordered("event")
+    _, eta, phi = pt_eta_phi(particles.px, particles.py, particles.pz)
+    particles = particles.take(_nearest(particles.event, eta, phi, jets, events, wide) >= 0)
     everything = candidates_in(particles, settings.tracker, rng)
-    eta, radius = eta_of_theta(everything.theta), cone(jets.pt, settings.selection.cone)
+    eta = eta_of_theta(everything.theta)
     jet = _nearest(everything.jet, eta, everything.phi, jets, events, radius)
     return everything.with_columns(jet=jet).take(jet >= 0).ordered("jet")
 
@@ -81,12 +86,6 @@ def candidates_in(particles: Particles, settings: TrackerSettings, rng: np.rando
         birth=birth,
         end=end,
     )
-
-
-def _near_jets(particles: Particles, jets: JetTable, events: int) -> Particles:
-    """Particles that start towards a jet: a wide cone, for what bends or scatters into it."""
-    _, eta, phi = pt_eta_phi(particles.px, particles.py, particles.pz)
-    return particles.take(_nearest(particles.event, eta, phi, jets, events, np.full(len(jets), 0.6)) >= 0)
 
 
 def _nearest(

@@ -25,6 +25,7 @@ from femtobarn.simulation.particles import Particles
 from femtobarn.simulation.pileup import draw_collisions, draw_tracks
 from femtobarn.simulation.processes import PROCESSES
 from femtobarn.simulation.pythia import generate
+from femtobarn.simulation.resonances import resonance_labels
 from femtobarn.simulation.rows import assemble
 from femtobarn.simulation.settings import SimulationSettings
 from femtobarn.simulation.tracker import add_fakes, reconstruct
@@ -111,7 +112,7 @@ def simulate_block(task: Block) -> tuple[ak.Array, int, dict[str, float]]:
             ]
             hard = hard.joined(*laid).ordered("event")
     with watch.stage("clustering"):
-        jets = jets_of(_visible(hard), events, task.pileup, settings.calorimeter, calo_rng)
+        jets, flows = jets_of(_visible(hard), events, task.pileup, settings.calorimeter, calo_rng)
     with watch.stage("pileup"):
         mu_actual = pileup_rng.poisson(task.pileup, events)
         pileup = _pileup(task, fold, mu_actual, vertex, pileup_rng)
@@ -130,9 +131,10 @@ def simulate_block(task: Block) -> tuple[ak.Array, int, dict[str, float]]:
             "averageInteractionsPerCrossing": np.full(len(jets.pt), task.pileup, dtype=np.float32),
             "actualInteractionsPerCrossing": mu_actual[jets.event].astype(np.int32),
             "truthPVz": vertex[jets.event, 2].astype(np.float32),
+            "resonance_label": resonance_labels(record, jets, 0.75 * settings.calorimeter.jet_radius),
             **lepton_columns(hard, jets, events, settings.selection),
         }
-        rows = assemble(jets, label, scalars, candidates, response, vertex, found_vertex, settings)
+        rows = assemble(jets, label, scalars, flows, candidates, response, vertex, found_vertex, settings)
     return rows, events, watch.seconds
 
 

@@ -37,6 +37,18 @@ PROCESSES: dict[str, tuple[str, ...]] = {
         "23:onMode = off",
         "23:onIfAny = 1 2 3 4 5",
     ),
+    # Higgs bosons of large momentum, to bb and cc in equal parts, beside a Z that is not seen.
+    "higgs": (
+        "HiggsSM:ffbar2HZ = on",
+        "23:onMode = off",
+        "23:onIfAny = 12 14 16",
+        "25:oneChannel = 1 0.5 100 5 -5",
+        "25:addChannel = 1 0.5 100 4 -4",
+        "PhaseSpace:pTHatMin = 200.",
+        "PhaseSpace:bias2Selection = on",
+        "PhaseSpace:bias2SelectionPow = 4.",
+        "PhaseSpace:bias2SelectionRef = 200.",
+    ),
 }
 
 

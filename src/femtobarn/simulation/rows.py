@@ -12,8 +12,9 @@ from femtobarn.physics.groups import offsets_of, ramp
 from femtobarn.physics.kinematics import delta_r, eta_of_theta, wrap
 from femtobarn.physics.tracks import lifetime_sign_d0, lifetime_sign_z0
 from femtobarn.physics.truth import FAKE, ORIGINS, PILEUP, merge_vertices
-from femtobarn.simulation.calorimeter import JetTable
+from femtobarn.simulation.calorimeter import Flows, JetTable
 from femtobarn.simulation.processes import PROCESSES
+from femtobarn.simulation.resonances import RESONANCES
 from femtobarn.simulation.settings import SelectionSettings, SimulationSettings
 from femtobarn.simulation.tracker import Candidates, Response
 
@@ -23,6 +24,7 @@ FLAVOURS = ("bjets", "cjets", "ujets", "taujets")
 CLASSES: dict[str, list[str]] = {
     "flavour_label": list(FLAVOURS),
     "process": list(PROCESSES),
+    "resonance_label": list(RESONANCES),
     "tracks.ftagTruthOriginLabel": list(ORIGINS),
 }
 """Names of the codes in the columns that hold codes."""
@@ -46,18 +48,20 @@ def assemble(
     jets: JetTable,
     label: dict[str, Array],
     scalars: dict[str, NDArray[Any]],
+    flows: Flows,
     candidates: Candidates,
     response: Response,
     vertex: Array,
     found_vertex: Array,
     settings: SimulationSettings,
 ) -> ak.Array:
-    """One row per jet with its selected tracks, by falling |s(d0)|.
+    """One row per jet with its selected tracks, by falling |s(d0)|, and neutral `flows`, by falling pT.
 
     Args:
         jets: the calorimeter jets.
         label: their labels, from `jet_labels`.
         scalars: further columns, one value per jet.
+        flows: the jets' neutral constituents.
         candidates: true tracks.
         response: reconstructed ones.
         vertex: (events, 3) true primary vertices, mm.
@@ -81,9 +85,29 @@ def assemble(
         offsets_of(counts), position[kept], ~np.isin(origin[kept], (PILEUP, FAKE))
     )
     return ak.zip(
-        {**_jet_columns(jets, label, scalars, counts), "tracks": ak.unflatten(ak.zip(table), counts)},
+        {
+            **_jet_columns(jets, label, scalars, counts),
+            "tracks": ak.unflatten(ak.zip(table), counts),
+            "flows": _flow_columns(flows, jets, settings.selection.flows_max),
+        },
         depth_limit=1,
     )
+
+
+def _flow_columns(flows: Flows, jets: JetTable, longest: int) -> ak.Array:
+    flows = flows.take(np.lexsort((-flows.pt, flows.jet)))
+    counts = np.bincount(flows.jet, minlength=len(jets.pt))
+    flows = flows.take(ramp(counts) < longest)
+    eta, phi = jets.eta[flows.jet], jets.phi[flows.jet]
+    floats = {
+        "pt": flows.pt,
+        "deta": flows.eta - eta,
+        "dphi": wrap(flows.phi - phi),
+        "dr": delta_r(flows.eta, flows.phi, eta, phi),
+    }
+    table = {name: column.astype(np.float32) for name, column in floats.items()}
+    table["isPhoton"] = flows.photon.astype(np.uint8)
+    return ak.unflatten(ak.zip(table), np.minimum(counts, longest))
 
 
 def _jet_columns(

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from femtobarn.simulation.calorimeter import CalorimeterSettings
 from femtobarn.simulation.tracker import TrackerSettings
 
-__all__ = ["BeamSettings", "PileupSettings", "SelectionSettings", "SimulationSettings"]
+__all__ = ["LARGE_RADIUS", "BeamSettings", "PileupSettings", "SelectionSettings", "SimulationSettings"]
 
 
 class BeamSettings(BaseModel):
@@ -39,7 +39,8 @@ class PileupSettings(BaseModel):
 
 class SelectionSettings(BaseModel):
     """Track selection of GN1 [ATL-PHYS-PUB-2022-027], the shrinking cone of association (see
-    `physics.tracks.cone`), labels, and prompt leptons."""
+    `physics.tracks.cone`), labels, prompt leptons, and the neutral
+    constituents that are kept."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -52,6 +53,7 @@ class SelectionSettings(BaseModel):
     silicon_holes_below: int = 3
     pixel_holes_below: int = 2
     tracks_max: int = Field(40, gt=0)
+    flows_max: int = Field(25, gt=0)
     cone: tuple[float, float, float] = (0.239, -1.22, -0.0164)
     label_pt_min: float = 5.0
     label_radius: float = 0.3
@@ -75,3 +77,10 @@ class SimulationSettings(BaseModel):
     calorimeter: CalorimeterSettings = Field(default_factory=CalorimeterSettings)
     tracker: TrackerSettings = Field(default_factory=TrackerSettings)
     selection: SelectionSettings = Field(default_factory=SelectionSettings)
+
+
+LARGE_RADIUS = SimulationSettings(
+    calorimeter=CalorimeterSettings(jet_radius=1.0, jet_pt_min=250.0, jet_eta_max=2.0),
+    selection=SelectionSettings(cone=(1.0, -40.0, 0.0), tracks_max=100, flows_max=50),
+)
+"""Anti-kt jets of R = 1.0 above 250 GeV, with all tracks within 1.0 of the axis."""

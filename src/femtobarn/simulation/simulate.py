@@ -113,7 +113,10 @@ def simulate(
         "versions": {name: version(name) for name in ("femtobarn", "pythia8mc", "fastjet", "numpy")},
     }
     classes = EVENT_CLASSES if at_z else CLASSES
-    longest = settings.tracks_max if isinstance(settings, ZPoleSettings) else settings.selection.tracks_max
+    if isinstance(settings, ZPoleSettings):
+        longest = settings.tracks_max
+    else:
+        longest = max(settings.selection.tracks_max, settings.selection.flows_max)
     total = Totals(classes["flavour_label"])
     with (
         _executor(workers, scheduler) as executor,
