@@ -24,8 +24,8 @@ def record() -> Record:
     px, py, pz = cartesian(np.full(len(ids), 400.0), np.zeros(len(ids)), phi)
     nothing = np.zeros(len(ids))
     return Record(
-        counts=np.bincount(event), pdg_id=ids.astype(np.int32), final=nothing > 0, mother=mother, px=px, py=py,
-        pz=pz, energy=np.full(len(ids), 430.0), x=nothing, y=nothing, z=nothing, weight=np.ones(2),
+        counts=np.bincount(event), pdg_id=ids.astype(np.int32), final=nothing > 0, mother=mother, px=px,
+        py=py, pz=pz, energy=np.full(len(ids), 430.0), x=nothing, y=nothing, z=nothing, weight=np.ones(2),
     )  # fmt: skip
 
 
