@@ -89,9 +89,9 @@ SMALL = gn1.SCALES["smoke"].simulation
 SCALES = {
     "smoke": ScaleFactorSettings(
         tagger=gn1.SCALES["smoke"],
-        events={"dilepton": 400, "one lepton": 600, "dijet": 300},
+        events={"dilepton": 200, "one lepton": 400, "dijet": 100},
         fraction=0.8,
-        experiments=4,
+        experiments=3,
         pileup=1.0,
         simulation=SMALL,
         data=SMALL.model_copy(update={"pythia": ("Tune:pp = 21",)}),
@@ -319,18 +319,24 @@ def _section(report: Report, measurement: Measurement, done: list[Experiment]) -
         "light": "negative tags in dijets",
     }[flavour]
     report.section(f"{flavour}-jets: {how}")
-    rows = []
-    for k, (low, high) in enumerate(zip(first.edges[:-1], first.edges[1:], strict=True)):
-        pulls = np.array([one.pull(True)[k] for one in done])
-        rows.append([
-            f"{low:.0f}-{high:.0f}", f"{100 * first.efficiency[k]:.2f} %", f"{first.value[k]:.3f}",
-            f"{first.statistical_error[k]:.3f}",
-            *(f"{shift[k]:+.3f}" for shift in first.systematic.values()), f"{first.error[k]:.3f}",
-            f"{done[0].truth[k]:.3f}", f"{pulls.mean():+.2f}", f"{pulls.std(ddof=1):.2f}",
-        ])  # fmt: skip
-    columns = ["pT [GeV]", "efficiency in simulation", "scale factor", "statistical", *first.systematic,
-               "total", "true", "mean pull", "width"]  # fmt: skip
-    report.table(columns, rows, "The first pseudo-experiment, and pulls by the total error over all of them.")
+    bins = [f"{low:.0f}-{high:.0f}" for low, high in zip(first.edges[:-1], first.edges[1:], strict=True)]
+    pulls = np.array([one.pull(True) for one in done])
+    systematic = np.sqrt(np.maximum(first.error**2 - first.statistical_error**2, 0))
+    rows = [
+        [
+            name, f"{100 * first.efficiency[k]:.2f} %",
+            f"{first.value[k]:.3f} ± {first.statistical_error[k]:.3f} ± {systematic[k]:.3f}",
+            f"{done[0].truth[k]:.3f}", f"{pulls[:, k].mean():+.2f}", f"{pulls[:, k].std(ddof=1):.2f}",
+        ]
+        for k, name in enumerate(bins)
+    ]  # fmt: skip
+    columns = ["pT [GeV]", "efficiency in simulation", "scale factor", "true", "mean pull", "width of pulls"]
+    text = "The first pseudo-experiment, errors statistical and systematic; pulls by both, over all of them."
+    report.table(columns, rows, text)
+    sources = [
+        [name, *(f"{shift[k]:+.4f}" for shift in first.systematic.values())] for k, name in enumerate(bins)
+    ]
+    report.table(["pT [GeV]", *first.systematic], sources, "Shift by one standard deviation of each source.")
     caption = Caption(sample="pseudo-data, √s = 13.6 TeV, GN1")
     figure = scale_factor_figure(
         first.edges, first.value, first.statistical_error, first.error, done[0].truth, caption,
