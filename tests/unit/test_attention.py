@@ -72,6 +72,17 @@ def test_pairwise_is_the_same_in_float32() -> None:
     torch.testing.assert_close(ours, gatv2_pairwise(left, right, score, offsets, 0.2))
 
 
+def test_what_is_not_a_number_stays_none() -> None:
+    """A network that diverges must be seen to: in the jet of the token, and in no other."""
+    offsets = offsets_of(torch.tensor([2, 3, 1]))
+    left, right, score = torch.randn(6, 8), torch.randn(6, 8), torch.randn(2, 4)
+    left[3, 2] = torch.nan
+    out = gatv2_attention(left, right, score, offsets, 0.2)
+    assert out[3].isnan().any() and not out[[0, 1, 5]].isnan().any()
+    pairs = pair_sums(left, right, offsets).isnan().any(-1)
+    assert pairs.tolist() == [False, True, False, True]
+
+
 def test_mixed_precision() -> None:
     """Half the digits in the linear layers, all of them among the pairs."""
     torch.manual_seed(6)

@@ -57,36 +57,60 @@ def test_the_truth_of_data_is_not_asked_for() -> None:
 
 
 def test_pulls_of_pseudo_experiments() -> None:
-    """Statistical pulls are unit Gaussian without nuisances; with one, only the total ones are."""
-    data, simulation = toy_pairs(60_000, TRUE, 0.6, 4), toy_pairs(300_000, SIMULATED, 0.6, 5)
-    pulls = {}
-    for size in (0.0, 0.5):
-        responses = tuple(
-            {"mistags": size * (~pairs.target & pairs.tagged).sum(axis=1)} for pairs in (data, simulation)
-        )
-        measurement = PairMeasurement("b", np.arange(4.0), data, simulation, responses, 2, ((1, 1),))
-        done = pseudo_experiments(measurement, 40, 0.3, np.random.default_rng(6))
-        pulls[size] = [np.array([one.pull(total) for one in done]) for total in (False, True)]
-    assert np.abs(pulls[0.0][1].mean()) < 0.35 and 0.8 < pulls[0.0][1].std() < 1.2
-    assert pulls[0.5][0].std() > pulls[0.5][1].std()
-    assert 0.75 < pulls[0.5][1].std() < 1.25
+    """With a nuisance that the measurement feels, statistical pulls are too wide and total ones are not."""
+    data, simulation = toy_pairs(30_000, TRUE, 0.6, 4), toy_pairs(100_000, SIMULATED, 0.6, 5)
+    responses = tuple(
+        {"mistags": 0.8 * (~pairs.target & pairs.tagged).sum(axis=1)} for pairs in (data, simulation)
+    )
+    measurement = PairMeasurement("b", np.arange(4.0), data, simulation, responses, 2, ((1, 1),))
+    nominal, *done = pseudo_experiments(measurement, 40, 0.5, np.random.default_rng(6))
+    assert all(one.valid for one in done) and np.abs(nominal.pull(True)).max() < 4
+    statistical, total = (np.array([one.pull(kind) for one in done]) for kind in (False, True))
+    assert 0.75 < total.std() < 1.25 and abs(total.mean()) < 0.4
+    assert statistical.std() > 1.15 * total.std()
+
+
+def light_jets(number: int, rate: float, seed: int) -> TaggedJets:
+    """95 % light jets, as often tagged negatively as positively, and heavy ones."""
+    rng = np.random.default_rng(seed)
+    light = rng.random(number) < 0.95
+    negative = rng.random(number) < np.where(light, rate, 0.05)
+    tagged = rng.random(number) < np.where(light, rate, 0.7)
+    ones = np.ones(number)
+    return TaggedJets(rng.uniform(20, 100, number), tagged, negative, light, ones, ones)
 
 
 def test_negative_tags() -> None:
-    rng = np.random.default_rng(7)
-
-    def jets(number: int, rate: float) -> TaggedJets:
-        light = rng.random(number) < 0.95
-        negative = rng.random(number) < np.where(light, rate, 0.05)
-        tagged = rng.random(number) < np.where(light, rate, 0.7)
-        return TaggedJets(rng.uniform(20, 100, number), tagged, negative, light, np.ones(number))
-
     edges = np.array([20.0, 50.0, 100.0])
-    data, simulation = jets(200_000, 0.012), jets(400_000, 0.010)
+    data, simulation = light_jets(200_000, 0.012, 1), light_jets(400_000, 0.010, 2)
     value, covariance = light_scale_factor(data, simulation, edges)
     assert (np.abs(value - 1.2) < 4 * np.sqrt(np.diag(covariance))).all()
     measurement = LightMeasurement("light", edges, data, simulation, ({}, {}))
     np.testing.assert_allclose(measurement.truth(np.ones(200_000)), 1.2, atol=0.1)
+
+
+def test_pulls_of_negative_tags() -> None:
+    """With a source that makes positive tags alone more frequent: only total errors know of it."""
+    edges = np.array([20.0, 100.0])
+    data, simulation = light_jets(40_000, 0.05, 3), light_jets(160_000, 0.05, 4)
+    widths = {}
+    for size in (0.0, 0.2):
+        responses = tuple({"long-lived": size * (jets.light & jets.tagged)} for jets in (data, simulation))
+        measurement = LightMeasurement("light", edges, data, simulation, responses)
+        nominal, *done = pseudo_experiments(measurement, 120, 0.25, np.random.default_rng(5))
+        assert np.abs(nominal.pull(True)).max() < 4
+        pulls = np.array([[one.pull(False)[0], one.pull(True)[0]] for one in done])
+        widths[size] = pulls.std(axis=0, ddof=1)
+    np.testing.assert_allclose(widths[0.0], 1, atol=0.2)
+    assert widths[0.2][0] > 1.4
+    np.testing.assert_allclose(widths[0.2][1], 1, atol=0.25)
+
+
+def test_bins_without_jets_are_refused() -> None:
+    data = simulation = light_jets(1000, 0.0, 6)
+    measurement = LightMeasurement("light", np.array([20.0, 100.0]), data, simulation, ({}, {}))
+    with pytest.raises(InputError, match="no tagged light-jet of 20 to 100 GeV"):
+        pseudo_experiments(measurement, 2, 0.5, np.random.default_rng(1))
 
 
 def test_flipping_twice_changes_nothing() -> None:

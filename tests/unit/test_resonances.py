@@ -13,15 +13,16 @@ from femtobarn.simulation.settings import LARGE_RADIUS
 
 
 def record() -> Record:
-    """Event 0: a top to quarks, whose W radiates, and one to a lepton. Event 1: H to bb, H to cc, no more."""
+    """Event 0: a top to quarks that radiates, as its W does, and one to a lepton. Event 1: H to bb and cc."""
     rows = [
         (0, 6, -1, 0.0), (0, 6, 0, 0.0), (0, 24, 1, 0.0), (0, 24, 2, 0.0), (0, 1, 3, 0.0), (0, -2, 3, 0.0),
-        (0, 5, 1, 0.0), (0, -6, -1, 2.0), (0, -24, 7, 2.0), (0, 11, 8, 2.0), (0, -5, 7, 2.0),
-        (1, 25, -1, 1.0), (1, 25, 11, 1.0), (1, 5, 12, 1.0), (1, -5, 12, 1.0), (1, 25, -1, -2.0),
-        (1, 4, 15, -2.0), (1, -4, 15, -2.0), (1, 24, -1, 1.0), (1, 3, 18, 1.0), (1, -4, 18, 1.0),
+        (0, 5, 1, 0.0), (0, 21, 0, 0.0), (0, -6, -1, 2.0), (0, -24, 8, 2.0), (0, 11, 9, 2.0), (0, -5, 8, 2.0),
+        (1, 25, -1, 1.0), (1, 25, 12, 1.0), (1, 5, 13, 1.0), (1, -5, 13, 1.0), (1, 25, -1, -2.0),
+        (1, 4, 16, -2.0), (1, -4, 16, -2.0), (1, 24, -1, 1.0), (1, 3, 19, 1.0), (1, -4, 19, 1.0),
     ]  # fmt: skip
     event, ids, mother, phi = (np.array(column) for column in zip(*rows, strict=True))
-    px, py, pz = cartesian(np.full(len(ids), 400.0), np.zeros(len(ids)), phi)
+    pt = np.where(mother < 0, 500.0, 400.0)  # before radiation
+    px, py, pz = cartesian(pt, np.zeros(len(ids)), phi)
     nothing = np.zeros(len(ids))
     return Record(
         counts=np.bincount(event), pdg_id=ids.astype(np.int32), final=nothing > 0, mother=mother, px=px,

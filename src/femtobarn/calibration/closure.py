@@ -3,7 +3,8 @@
 In each one data are drawn anew from a pool of collisions, and the nuisance parameters theta from unit
 Gaussians: an event counts exp(sum_k theta_k r_k), r_k being its response to one standard deviation of source
 k. The simulation's events are drawn anew too. The measurement knows none of this. Its pull is
-(measured - true) / error, and it closes if pulls have mean 0 and width 1.
+(measured - true) / error, and it closes if pulls have mean 0 and width 1. Where jets are measured one by one
+they are the events.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from femtobarn.calibration.combinatorial import PairLikelihood, Pairs
 from femtobarn.calibration.negative_tags import TaggedJets, light_scale_factor
 from femtobarn.calibration.scale_factors import ScaleFactors
+from femtobarn.errors import InputError
 
 __all__ = [
     "Experiment",
@@ -50,11 +52,20 @@ class Measurement(Protocol):
         """Of data and of simulation, (events,) for each source of uncertainty."""
 
     @property
+    def sizes(self) -> tuple[int, int]:
+        """Events of the pool of data, and of the simulation."""
+
+    @property
     def efficiency(self) -> Array:
         """(B,) of the simulation."""
 
     def factors(self, data: Array, simulation: Array) -> tuple[Array, Array]:
-        """Scale factors (B,) and their statistical covariance, events weighted by these factors."""
+        """Scale factors (B,), NaN where it fails, and the covariance from the statistics of data.
+
+        Args:
+            data: how often each event of the pool is there.
+            simulation: factors on the weights of the simulation's events.
+        """
 
     def truth(self, data: Array) -> Array:
         """(B,) true efficiency in data, events weighted by these factors, over that of the simulation."""
@@ -73,6 +84,11 @@ class PairMeasurement:
     signal: tuple[tuple[int, int], ...]
 
     @property
+    def sizes(self) -> tuple[int, int]:
+        """Pairs of the pool of data, and of the simulation."""
+        return len(self.data), len(self.simulation)
+
+    @property
     def efficiency(self) -> Array:
         """(B,) of the simulation."""
         return self.simulation.efficiency(len(self.edges) - 1)
@@ -82,7 +98,8 @@ class PairMeasurement:
         bins = len(self.edges) - 1
         likelihood = PairLikelihood(self.simulation.weighted(simulation), bins, self.regions, self.signal)
         fitted = likelihood.fit(self.data.weighted(data))
-        return fitted.value / self.efficiency, fitted.covariance / np.outer(self.efficiency, self.efficiency)
+        value, scale = fitted.value / self.efficiency, np.outer(self.efficiency, self.efficiency)
+        return (value if fitted.valid else np.full(bins, np.nan)), fitted.covariance / scale
 
     def truth(self, data: Array) -> Array:
         """(B,) true efficiency in data, events weighted by these factors, over that of the simulation."""
@@ -100,13 +117,22 @@ class LightMeasurement:
     responses: tuple[Responses, Responses]
 
     @property
+    def sizes(self) -> tuple[int, int]:
+        """Jets of the pool of data, and of the simulation."""
+        return len(self.data.pt), len(self.simulation.pt)
+
+    @property
     def efficiency(self) -> Array:
         """(B,) of the simulation."""
         return self.simulation.efficiency(self.edges)
 
     def factors(self, data: Array, simulation: Array) -> tuple[Array, Array]:
         """Scale factors (B,) and their statistical covariance, events weighted by these factors."""
-        return light_scale_factor(self.data.weighted(data), self.simulation.weighted(simulation), self.edges)
+        varied = self.simulation.weighted(simulation)
+        value, covariance = light_scale_factor(self.data.drawn(data), varied, self.edges)
+        # What is measured is the rate in data, by e_neg(data) times the simulation's e / e_neg.
+        extrapolated = varied.efficiency(self.edges) / self.efficiency
+        return value * extrapolated, covariance * np.outer(extrapolated, extrapolated)
 
     def truth(self, data: Array) -> Array:
         """(B,) true efficiency in data, events weighted by these factors, over that of the simulation."""
@@ -116,12 +142,12 @@ class LightMeasurement:
 def measured(
     measurement: Measurement, data: Array, simulation: Array, systematic: Mapping[str, Array], spread: Array
 ) -> ScaleFactors:
-    """The scale factors from data with these weights.
+    """The scale factors from data.
 
     Args:
         measurement: of one flavour.
-        data: weights of the events of the pool: how often each happened.
-        simulation: weights of the simulation's events.
+        data: how often each event of the pool is there.
+        simulation: factors on the weights of the simulation's events.
         systematic: shifts from `shifts`.
         spread: (B, B) covariance from the finite simulation.
     """
@@ -137,7 +163,7 @@ def shifts(measurement: Measurement, fraction: float) -> dict[str, Array]:
     Of those of a source that changes the simulation as it would data: a mistake in one is the opposite of a
     change in the other. `fraction` is the part of the pool that data are.
     """
-    data, simulation = (np.ones(events) for events in _events(measurement))
+    data, simulation = (np.ones(events) for events in measurement.sizes)
     nominal, _ = measurement.factors(fraction * data, simulation)
     return {
         source: measurement.factors(fraction * data, np.exp(response))[0] - nominal
@@ -149,12 +175,13 @@ def simulation_spread(
     measurement: Measurement, fraction: float, rng: np.random.Generator, times: int = 20
 ) -> Array:
     """(B, B) covariance of the scale factors from the finite simulation, its events drawn anew `times`."""
-    data, simulation = _events(measurement)
+    data, simulation = measurement.sizes
     drawn = [
         measurement.factors(np.full(data, fraction), rng.poisson(1.0, simulation).astype(np.float64))[0]
         for _ in range(times)
     ]
-    return np.atleast_2d(np.cov(np.array(drawn).T))
+    good = np.array([value for value in drawn if np.isfinite(value).all()])
+    return np.atleast_2d(np.cov(good.T))
 
 
 @dataclass(frozen=True)
@@ -169,6 +196,11 @@ class Experiment:
         error = self.factors.error if total else self.factors.statistical_error
         return (self.factors.value - self.truth) / error
 
+    @property
+    def valid(self) -> bool:
+        """Whether the measurement came to an end in every bin."""
+        return bool(np.isfinite(self.pull(True)).all())
+
 
 def pseudo_experiments(
     measurement: Measurement,
@@ -177,23 +209,37 @@ def pseudo_experiments(
     rng: np.random.Generator,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Experiment]:
-    """Repeat a measurement `number` times on a `fraction` of the pool of data, nuisances drawn afresh."""
+    """Repeat a measurement on a `fraction` of the pool of data: first with all nuisances at 0, then drawn.
+
+    Gives `number` + 1 experiments.
+
+    Raises:
+        InputError: when a bin has no jet of the flavour, or the measurement fails on all of the pool.
+    """
+    missing = np.flatnonzero(~(measurement.efficiency > 0))
+    if len(missing):
+        low, high = measurement.edges[missing[0] : missing[0] + 2]
+        raise InputError(
+            f"no tagged {measurement.flavour}-jet of {low:g} to {high:g} GeV in the simulation: "
+            "take more events or wider bins"
+        )
     systematic = shifts(measurement, fraction)
     spread = simulation_spread(measurement, fraction, rng)
-    responses, (events, simulated) = measurement.responses[0], _events(measurement)
+    if not all(np.isfinite(shift).all() for shift in (*systematic.values(), spread)):
+        raise InputError(
+            f"the measurement of {measurement.flavour}-jets fails: take more events or wider bins"
+        )
+    responses, (events, simulated) = measurement.responses[0], measurement.sizes
     experiments = []
-    for done in range(number):
-        theta = rng.standard_normal(len(responses))
-        change = np.exp(sum(t * r for t, r in zip(theta, responses.values(), strict=True)))
-        drawn = rng.poisson(fraction, events) * change
-        simulation = rng.poisson(1.0, simulated).astype(np.float64)
+    for done in range(number + 1):
+        theta = rng.standard_normal(len(responses)) if done else np.zeros(len(responses))
+        change = np.exp(
+            sum((t * r for t, r in zip(theta, responses.values(), strict=True)), np.zeros(events))
+        )
+        drawn = rng.poisson(fraction * change).astype(np.float64)
+        simulation = rng.poisson(1.0, simulated).astype(np.float64) if done else np.ones(simulated)
         factors = measured(measurement, drawn, simulation, systematic, spread)
         experiments.append(Experiment(factors, measurement.truth(change)))
         if progress:
-            progress(done + 1, number)
+            progress(done, number)
     return experiments
-
-
-def _events(measurement: Measurement) -> tuple[int, int]:
-    data, simulation = (len(next(iter(responses.values()))) for responses in measurement.responses)
-    return data, simulation

@@ -79,7 +79,10 @@ class PairLikelihood:
 
     n is the simulation's number of pairs with jets of the flavour looked for (f = 1) or others (f = 0) in pT
     bins b1, b2 and region r. Free are the efficiency P(1 | 1, b) in each bin, a factor k on the signal in
-    each pair of bins, and one on the background in each bin of the second jet.
+    each pair of bins, and one on the background, if there is any, in each bin of the second jet. Kinds of
+    pairs that data cannot tell apart, as W -> cs and W -> ud, have to share a factor: both are then signal.
+    Weights may be negative, but not their sum in a cell of the simulation or of data: such cells count as
+    empty.
 
     Args:
         simulation: with the true flavour.
@@ -96,6 +99,7 @@ class PairLikelihood:
         flavour, weights = simulation.target.astype(np.int64), simulation.weights
         shape = (bins, bins, regions, 2, 2)
         pairs = _histogram([*simulation.bins.T, simulation.region, *flavour.T], shape, weights)
+        pairs = np.maximum(pairs, 0.0)
         self.pairs = torch.from_numpy(pairs)
         # (position, bin, own flavour, partner's): background b- and light-jets differ from kind to kind.
         self.known = torch.zeros(2, bins, 2, 2, dtype=torch.float64)
@@ -107,9 +111,13 @@ class PairLikelihood:
         self.signal = torch.zeros(2, 2, dtype=torch.bool)
         for kind in signal:
             self.signal[kind] = True
-        self.free = torch.from_numpy(np.argwhere(pairs[..., self.signal.numpy()].sum(axis=(2, 3)) > 0))
+        kinds = self.signal.numpy()
+        self.free = torch.from_numpy(np.argwhere(pairs[..., kinds].sum(axis=(2, 3)) > 0))
+        self.background = torch.from_numpy(np.flatnonzero(pairs[..., ~kinds].sum(axis=(0, 2, 3)) > 0))
         truth = np.clip(np.nan_to_num(simulation.efficiency(bins), nan=0.5), 0.01, 0.99)
-        self.start = np.concatenate([np.log(truth / (1 - truth)), np.zeros(len(self.free) + bins)])
+        self.start = np.concatenate(
+            [np.log(truth / (1 - truth)), np.zeros(len(self.free) + len(self.background))]
+        )
 
     def fit(self, data: Pairs) -> Efficiency:
         """The efficiency in data."""
@@ -126,7 +134,8 @@ class PairLikelihood:
     def counts(self, data: Pairs) -> Array:
         """(B, B, R, 2, 2) sums of weights by pT bins, region and tags."""
         where = [*data.bins.T, data.region, *data.tagged.astype(np.int64).T]
-        return _histogram(where, (self.bins, self.bins, self.regions, 2, 2), data.weights)
+        found = _histogram(where, (self.bins, self.bins, self.regions, 2, 2), data.weights)
+        return np.maximum(found, 0.0)
 
     def expected(self, theta: Tensor) -> Tensor:
         """Expected counts, in the shape of `counts`, from logits of the efficiency and logarithms of k."""
@@ -134,10 +143,10 @@ class PairLikelihood:
         free = len(self.free)
         scale = torch.zeros(self.bins, self.bins, dtype=torch.float64)
         scale = scale.index_put(tuple(self.free.T), theta[self.bins : self.bins + free])
+        second = torch.zeros(self.bins, dtype=torch.float64)
+        second = second.index_put((self.background,), theta[self.bins + free :])
         signal = self.pairs * torch.exp(scale)[:, :, None, None, None] * self.signal
-        background = (
-            self.pairs * torch.exp(theta[self.bins + free :])[None, :, None, None, None] * ~self.signal
-        )
+        background = self.pairs * torch.exp(second)[None, :, None, None, None] * ~self.signal
         looked_for = torch.tensor([0.0, 1.0], dtype=torch.float64)[None, :, None]
         passes = self.known * (1 - looked_for) + efficiency[:, None, None] * looked_for
         tags = torch.stack([1 - passes, passes], -1)

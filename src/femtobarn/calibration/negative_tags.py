@@ -44,6 +44,7 @@ class TaggedJets:
         negative: by the tagger on `flipped` jets.
         light: whether they are light; known in simulation only.
         weights: of the jets.
+        times: how often each of them is there, in pseudo-data.
     """
 
     pt: Array
@@ -51,14 +52,33 @@ class TaggedJets:
     negative: NDArray[np.bool_]
     light: NDArray[np.bool_]
     weights: Array
+    times: Array
 
     def weighted(self, factors: Array) -> TaggedJets:
         """The same jets with their weights multiplied by (N,) factors."""
         return replace(self, weights=self.weights * factors)
 
+    def drawn(self, times: Array) -> TaggedJets:
+        """The same jets, each there so many times (N,)."""
+        return replace(self, times=self.times * times)
+
+    def rate(self, chosen: NDArray[np.bool_], passes: NDArray[np.bool_], edges: Array) -> tuple[Array, Array]:
+        """Fraction of the jets that are `chosen` and pass in bins of pT (B,), and its variance.
+
+        Jets beyond the edges do not count; a bin without jets is NaN.
+        """
+        inside = chosen & (self.pt >= edges[0]) & (self.pt < edges[-1])
+        passes, weights, times = passes[inside], self.weights[inside], self.times[inside]
+        place, bins = np.digitize(self.pt[inside], edges) - 1, len(edges) - 1
+        every = np.bincount(place, times * weights, bins)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            rate = np.bincount(place, times * weights * passes, bins) / every
+            spread = np.bincount(place, times * (weights * (passes - rate[place])) ** 2, bins)
+            return rate, spread / every**2
+
     def efficiency(self, edges: Array) -> Array:
         """(B,) true mistag rate of light jets in bins of pT."""
-        return _rate(self.pt[self.light], self.tagged[self.light], self.weights[self.light], edges)[0]
+        return self.rate(self.light, self.tagged, edges)[0]
 
 
 def light_scale_factor(data: TaggedJets, simulation: TaggedJets, edges: Array) -> tuple[Array, Array]:
@@ -70,21 +90,11 @@ def light_scale_factor(data: TaggedJets, simulation: TaggedJets, edges: Array) -
         edges: (B+1,) of pT, GeV.
 
     Returns:
-        scale factors (B,) and their statistical covariance (B, B), the simulation's included.
+        scale factors (B,) and their covariance (B, B) from the statistics of data alone.
     """
-    rate, variance = _rate(data.pt, data.negative, data.weights, edges)
-    simulated, spread = _rate(simulation.pt, simulation.negative, simulation.weights, edges)
-    heavy = _rate(simulation.pt, simulation.negative & ~simulation.light, simulation.weights, edges)[0]
-    factor = (rate - heavy) / (simulated - heavy)
-    relative = variance / (rate - heavy) ** 2 + spread / (simulated - heavy) ** 2
-    return factor, np.diag(factor**2 * relative)
-
-
-def _rate(pt: Array, tagged: NDArray[np.bool_], weights: Array, edges: Array) -> tuple[Array, Array]:
-    """Fraction tagged in bins of pT and its variance; jets beyond the edges do not count."""
-    inside = (pt >= edges[0]) & (pt < edges[-1])
-    pt, tagged, weights = pt[inside], tagged[inside], weights[inside]
-    place, bins = np.digitize(pt, edges) - 1, len(edges) - 1
-    every = np.bincount(place, weights, bins)
-    rate = np.bincount(place, weights * tagged, bins) / every
-    return rate, np.bincount(place, (weights * (tagged - rate[place])) ** 2, bins) / every**2
+    every = np.ones(len(data.pt), dtype=bool), np.ones(len(simulation.pt), dtype=bool)
+    rate, variance = data.rate(every[0], data.negative, edges)
+    simulated, _ = simulation.rate(every[1], simulation.negative, edges)
+    heavy, _ = simulation.rate(every[1], simulation.negative & ~simulation.light, edges)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return (rate - heavy) / (simulated - heavy), np.diag(variance / (simulated - heavy) ** 2)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from femtobarn.data.atomic import atomic
-from femtobarn.errors import require
+from femtobarn.errors import InputError, require
 
 __all__ = ["ScaleFactors", "event_weights", "write_correctionlib"]
 
@@ -45,6 +45,13 @@ class ScaleFactors:
         return self.statistical + sum(np.outer(shift, shift) for shift in self.systematic.values())
 
     @property
+    def independent(self) -> dict[str, Array]:
+        """The statistical covariance as shifts (B,) of one standard deviation that are independent."""
+        values, vectors = np.linalg.eigh(self.statistical)
+        shifts = vectors * np.sqrt(np.maximum(values, 0.0))
+        return {f"statistical {self.flavour} {k + 1}": shifts[:, k] for k in range(len(values))}
+
+    @property
     def statistical_error(self) -> Array:
         """(B,)."""
         return np.sqrt(np.diag(self.statistical))
@@ -59,9 +66,18 @@ def write_correctionlib(factors: list[ScaleFactors], tagger: str, working_point:
     """Write scale factors and efficiencies as a correctionlib JSON, whole or not at all.
 
     Two corrections, `<tagger>_<working point>_sf` of (systematic, flavour, pt) and `..._efficiency` of
-    (flavour, pt). A systematic is `central`, `up_<source>` or `down_<source>`; the sources are `statistical`
-    and those of the factors. Beyond the last edges those of the outer bins are used.
+    (flavour, pt). A systematic is `central`, `up_<source>` or `down_<source>`; the sources are those of the
+    factors and independent statistical ones of each flavour, `statistical_b_1` and so on. Beyond the last
+    edges those of the outer bins are used.
+
+    Raises:
+        InputError: when a number is not finite.
     """
+    for one in factors:
+        if not all(np.isfinite(x).all() for x in (one.value, one.covariance, one.efficiency)):
+            raise InputError(
+                f"{path}: the scale factors of {one.flavour}-jets are not all finite, nothing written"
+            )
     schema = require("correctionlib.schemav2", "calibration")
     name = f"{tagger}_{working_point}"
 
@@ -74,16 +90,14 @@ def write_correctionlib(factors: list[ScaleFactors], tagger: str, working_point:
         items = [schema.CategoryItem(key=key, value=value) for key, value in contents.items()]
         return schema.Category(nodetype="category", input="flavour", content=items)
 
-    sources = ["statistical", *dict.fromkeys(source for one in factors for source in one.systematic)]
+    shifts = {one.flavour: {**one.independent, **one.systematic} for one in factors}
+    sources = list(dict.fromkeys(source for every in shifts.values() for source in every))
     varied = {"central": by_flavour({one.flavour: binned(one.edges, one.value) for one in factors})}
     for source in sources:
         for sign, way in ((1.0, "up"), (-1.0, "down")):
             contents = {}
             for one in factors:
-                nothing = np.zeros(len(one.value))
-                shift = (
-                    one.statistical_error if source == "statistical" else one.systematic.get(source, nothing)
-                )
+                shift = shifts[one.flavour].get(source, np.zeros(len(one.value)))
                 contents[one.flavour] = binned(one.edges, one.value + sign * shift)
             varied[f"{way}_{source.replace(' ', '_')}"] = by_flavour(contents)
     items = [schema.CategoryItem(key=key, value=value) for key, value in varied.items()]
@@ -106,16 +120,17 @@ def write_correctionlib(factors: list[ScaleFactors], tagger: str, working_point:
     ]  # fmt: skip
     written = schema.CorrectionSet(schema_version=2, corrections=corrections).model_dump(exclude_unset=True)
     with atomic(path) as temporary:
-        temporary.write_text(json.dumps(written, indent=1))
+        temporary.write_text(json.dumps(written, indent=1, allow_nan=False))
 
 
 def event_weights(
     path: Path, name: str, flavour: NDArray[np.str_], pt: Array, tagged: NDArray[np.bool_],
-    systematic: str = "central",
+    systematic: str = "central", efficiency: Array | None = None,
 ) -> Array:  # fmt: skip
     """Weights (N,) by which simulated jets become like data: SF where tagged, else (1 - SF e) / (1 - e).
 
-    The weight of an event is the product over its jets.
+    The weight of an event is the product over its jets. With e the efficiency in the sample at hand it does
+    not change the number of jets.
 
     Args:
         path: what `write_correctionlib` wrote.
@@ -124,14 +139,17 @@ def event_weights(
         pt: (N,) GeV.
         tagged: (N,).
         systematic: which variation.
+        efficiency: (N,) of jets like each in the sample at hand; None: that of the sample of the measurement.
     """
     corrections = require("correctionlib", "calibration").CorrectionSet.from_file(str(path))
     weights = np.ones(len(pt))
     for one in ("b", "c", "light"):
         own = np.flatnonzero(flavour == one)
         factor = corrections[f"{name}_sf"].evaluate(systematic, one, pt[own])
-        efficiency = corrections[f"{name}_efficiency"].evaluate(one, pt[own])
-        weights[own] = np.where(
-            tagged[own], factor, (1 - factor * efficiency) / np.maximum(1 - efficiency, 1e-9)
+        kept = (
+            corrections[f"{name}_efficiency"].evaluate(one, pt[own])
+            if efficiency is None
+            else efficiency[own]
         )
+        weights[own] = np.where(tagged[own], factor, (1 - factor * kept) / np.maximum(1 - kept, 1e-9))
     return weights

@@ -24,7 +24,7 @@ def jet_rows(jets: ak.Array, number: tuple[int, int]) -> list[Index]:
     One array (events, k) for each k from low to high; an event is one run and event number.
     """
     event = np.stack([ak.to_numpy(jets[name]).astype(np.int64) for name in ("runNumber", "eventNumber")])
-    _, event_of = np.unique(event, axis=1, return_inverse=True)
+    event_of = np.unique(event, axis=1, return_inverse=True)[1].reshape(-1)
     order = np.lexsort((-ak.to_numpy(jets.pt), event_of))
     counts = np.bincount(event_of)
     first = np.cumsum(counts) - counts
@@ -53,11 +53,11 @@ def dilepton_pairs(jets: ak.Array, mass: float = 175.0) -> tuple[Index, Index]:
 def w_pairs(
     jets: ak.Array, tagged: NDArray[np.bool_], edges: Sequence[float] = (1.0, 4.0)
 ) -> tuple[Index, Index]:
-    """The jets of the W in events with one lepton and four jets, two of them from tops and tagged.
+    """The jets of the W in events with one lepton and four or five jets, two of them from tops and tagged.
 
-    Of the twelve ways to share out the jets the one is taken that is most like ttbar: the W's jets have its
-    mass, with one more that of the top, and the last makes less than the top's with the lepton. The tagger
-    has no say in it; then the two that are not the W's must be tagged.
+    Of the twelve ways to share out the four hardest jets the one is taken that is most like ttbar: the W's
+    jets have its mass, with one more that of the top, and the last makes less than the top's with the lepton.
+    The tagger has no say in it; then the two that are not the W's must be tagged.
 
     Args:
         jets: rows of a flavour-tagging sample.
@@ -67,7 +67,7 @@ def w_pairs(
     Returns:
         rows (N, 2) of the W's jets by falling pT, and region (N,).
     """
-    (rows,) = jet_rows(jets, (4, 4))
+    rows = np.concatenate([found[:, :4] for found in jet_rows(jets, (4, 5))])
     electrons, muons = (ak.to_numpy(jets[f"numberOf{kind}"])[rows[:, 0]] for kind in ("Electrons", "Muons"))
     rows = rows[electrons + muons == 1]
     pt, eta, phi, energy = (

@@ -87,38 +87,40 @@ def origin_curves(
 
 
 def b_vertices(jets: Jets, tagger: FlavourScores, kind: str) -> tuple[Vertices, NDArray[np.int64]]:
-    """Vertices of the b-jets, `exclusive` or `inclusive`, and the row in `jets` of each b-jet.
+    """Vertices of the b-jets, `exclusive`, `inclusive` or `by_origin`, and the row in `jets` of each b-jet.
 
-    A tagger that also classifies tracks is held to it. Exclusive: a reconstructed vertex counts if one of its
-    tracks is more likely from heavy flavour, FromB, FromBC or FromC, than not, and it is not the one with the
-    most tracks whose likeliest origin is Primary. Inclusive: the vertex is made of the tracks that are more
-    likely from heavy flavour than not, which finds more than merging the vertices that count.
+    A tagger that also classifies tracks is held to it: a reconstructed vertex counts if one of its tracks is
+    more likely from heavy flavour, FromB, FromBC or FromC, than not, and it is not the one with the most
+    tracks whose likeliest origin is Primary. Inclusive are all that count as one; by origin, it is the tracks
+    more likely from heavy flavour than not that make the one vertex, whatever vertices they are in.
     """
     chosen = np.flatnonzero(jets.flavour == "b")
     tracks = _tracks(jets)[chosen]
     assert tagger.vertex is not None
     truth, vertex = (tracks.ftagTruthVertexIndex, tracks.ftagTruthOriginLabel), tagger.vertex[chosen]
-    if tagger.origins is None:
-        find = exclusive_vertices if kind == "exclusive" else inclusive_vertices
-        return find(*truth, vertex), chosen
-    origins = tagger.origins[chosen]
-    flat = ak.flatten(origins)
-    said = {name: ak.to_numpy(flat[name]) for name in tagger.origin_classes}
-    heavy = ak.unflatten(
-        sum(said[name] for name in HEAVY_FLAVOUR if name in said) > 0.5, ak.num(origins)
-    )  # fmt: skip
-    if kind == "inclusive":
-        return inclusive_vertices(*truth, ak.where(heavy, 0, -1)), chosen
-    best = np.argmax(np.stack(list(said.values()), axis=1), axis=1)
-    primary = ak.unflatten(np.array(tagger.origin_classes)[best] == "Primary", ak.num(origins))
-    return exclusive_vertices(*truth, vertex, heavy, primary), chosen
+    heavy = primary = None
+    if tagger.origins is not None:
+        origins = tagger.origins[chosen]
+        flat = ak.flatten(origins)
+        said = {name: ak.to_numpy(flat[name]) for name in tagger.origin_classes}
+        likely = sum(said[name] for name in HEAVY_FLAVOUR if name in said) > 0.5
+        heavy = ak.unflatten(likely, ak.num(origins))
+        if kind == "by_origin":
+            return inclusive_vertices(*truth, ak.where(heavy, 0, -1)), chosen
+        best = np.argmax(np.stack(list(said.values()), axis=1), axis=1)
+        primary = ak.unflatten(np.array(tagger.origin_classes)[best] == "Primary", ak.num(origins))
+    find = exclusive_vertices if kind == "exclusive" else inclusive_vertices
+    return find(*truth, vertex, heavy, primary), chosen
 
 
 def vertex_metrics(jets: Jets, tagger: FlavourScores, sample: str) -> list[Metric]:
     """Efficiency, purity and fake rate of vertices in b-jets, exclusive and inclusive."""
     metrics = []
     pt = ak.to_numpy(jets.rows.pt)
-    for kind, low in (("exclusive", 0.0), ("inclusive", 0.0), ("inclusive", 100.0)):
+    kinds = [("exclusive", 0.0), ("inclusive", 0.0), ("inclusive", 100.0)]
+    if tagger.origins is not None:
+        kinds += [("by_origin", 0.0), ("by_origin", 100.0)]
+    for kind, low in kinds:
         vertices, rows = b_vertices(jets, tagger, kind)
         at: At = {"kind": kind, **({"pt_min": low} if low else {})}
         for name, value in vertex_rates(vertices, jets.weights[rows], pt[rows], (low, np.inf)).items():

@@ -105,17 +105,18 @@ def exclusive_vertices(
     return match_vertices(jet, np.where(chain, truth_flat, -1), np.where(chosen, reco_flat, -1))
 
 
-def inclusive_vertices(truth: ak.Array, origin: ak.Array, reco: ak.Array) -> Vertices:
-    """All tracks FromB and FromBC of a jet as one vertex, against its reconstructed ones merged.
-
-    Args:
-        truth: ragged, `ftagTruthVertexIndex`.
-        origin: ragged, `ftagTruthOriginLabel`.
-        reco: ragged, the reconstructed vertex of each track, below zero: none.
-    """
+def inclusive_vertices(
+    truth: ak.Array,
+    origin: ak.Array,
+    reco: ak.Array,
+    heavy: ak.Array | None = None,
+    primary: ak.Array | None = None,
+) -> Vertices:
+    """All tracks FromB and FromBC of a jet as one vertex, against its reconstructed ones merged."""
     jet, (_, origin_flat, reco_flat) = _flatten(truth, origin, reco)
     chain = np.isin(origin_flat, HEAVY)
-    return match_vertices(jet, np.where(chain, 0, -1), np.where(reco_flat >= 0, 0, -1))
+    chosen = _secondary(jet, reco_flat, _flat(heavy), _flat(primary))
+    return match_vertices(jet, np.where(chain, 0, -1), np.where(chosen, 0, -1))
 
 
 def _secondary(

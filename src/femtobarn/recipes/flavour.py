@@ -115,7 +115,7 @@ class Study:
     taggers: dict[str, Tagger]
     published: Path
     title: str
-    opening: Callable[[Report, Result], None] | None = None
+    opening: Callable[[Study, Report, Result], None] | None = None
 
     def result(self) -> Result:
         """Train and measure everything, or the one unit asked for, and write the page."""
@@ -316,7 +316,7 @@ class Study:
         run, samples = self.run, self.simulated()
         report = Report(self.title, f"{sum(result.sizes.values()):,} jets, {run.scale} scale")
         if self.opening:
-            self.opening(report, result)
+            self.opening(self, report, result)
         units = {name: Unit(name, self.settings.seeds[0]) for name in self.settings.methods}
         folders = {name: self.trained(unit) for name, unit in units.items()}
         labels = {name: self.taggers[name].label for name in units}

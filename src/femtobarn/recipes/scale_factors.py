@@ -151,8 +151,11 @@ class Calibration:
             tagger = load(self.folder / "model")
             assert isinstance(tagger, Classifier)
             parts = list(_tagged(tagger, open_sample(file)))
+            tagged = ak.concatenate(parts)
+            event = np.stack([ak.to_numpy(tagged[n]).astype(np.int64) for n in ("runNumber", "eventNumber")])
+            _, of, counts = np.unique(event, axis=1, return_inverse=True, return_counts=True)
             with atomic(path) as temporary:
-                ak.to_parquet(ak.concatenate(parts), temporary)
+                ak.to_parquet(ak.with_field(tagged, counts[of.reshape(-1)], "numberOfJets"), temporary)
 
         key = {"file": file.name, "model": self.folder.name}
         path = self.run.cached(
@@ -171,7 +174,8 @@ class Calibration:
             return LightMeasurement(flavour, edges, data, simulation, (one, other))
         choose = self.b_pairs if flavour == "b" else self.c_pairs
         (pairs, one), (simulated, other) = [choose(jets, edges) for jets in both]
-        signal = ((1, 1),) if flavour == "b" else ((0, 1), (1, 0))
+        # A W decays to cs as often as to ud, and nothing but the tags tells them apart.
+        signal = ((1, 1),) if flavour == "b" else ((0, 0), (0, 1), (1, 0), (1, 1))
         return PairMeasurement(flavour, edges, pairs, simulated, (one, other), 3, signal)
 
     def b_pairs(self, jets: ak.Array, edges: Any) -> tuple[Pairs, dict[str, NDArray[np.float64]]]:
@@ -214,7 +218,7 @@ class Calibration:
         return Pairs(bins, region, tagged, weights, true == label), responses
 
     def tagged_jets(self, jets: ak.Array) -> tuple[TaggedJets, dict[str, NDArray[np.float64]]]:
-        """Of dijets."""
+        """Of dijets, whose spectrum is the flattened one, in data too: as triggers with prescales make it."""
         pt, true = ak.to_numpy(jets.pt).astype(np.float64), ak.to_numpy(jets.HadronConeExclTruthLabelID)
         mu = ak.to_numpy(jets.actualInteractionsPerCrossing)
         responses = {
@@ -224,9 +228,8 @@ class Calibration:
             "long-lived hadrons": 0.2 * ak.to_numpy(jets.longLived),
         }
         D_b, flip = ak.to_numpy(jets.D_b), ak.to_numpy(jets.D_b_flipped)
-        weights = ak.to_numpy(jets.mcEventWeight).astype(np.float64)
-        light = ~np.isin(true, (4, 5))
-        return TaggedJets(pt, D_b >= self.cut, flip >= self.cut, light, weights), responses
+        light, ones = ~np.isin(true, (4, 5)), np.ones(len(pt))
+        return TaggedJets(pt, D_b >= self.cut, flip >= self.cut, light, ones, ones), responses
 
     def softness(self, jets: ak.Array) -> NDArray[np.float64]:
         """Share of the hadron in the jet's pT, less its mean of about 0.75."""
@@ -242,8 +245,6 @@ def _tagged(tagger: Classifier, sample: Sample, size: int = 20_000) -> Any:
         for name, seen in (("D_b", rows), ("D_b_flipped", flipped(rows))):
             scores = FlavourScores.from_prediction(tagger.predict(seen), tagger.name)
             columns[name] = scores.discriminant_b(F_C).astype(np.float32)
-        _, event, counts = np.unique(ak.to_numpy(rows.eventNumber), return_inverse=True, return_counts=True)
-        columns["numberOfJets"] = counts[event].astype(np.int32)
         columns["longLived"] = ak.any(rows.tracks.ftagTruthOriginLabel == OTHER_SECONDARY, axis=1)
         yield ak.zip(columns)
 
@@ -258,17 +259,31 @@ def scale_factors(settings: ScaleFactorSettings, run: Run) -> Result:
     )
     report.text(
         "Pseudo-data are made with another tune of Pythia and a tracker that resolves less. Each "
-        "pseudo-experiment draws its events, its simulation and the size of every systematic effect anew."
+        "pseudo-experiment draws its events, its simulation and the size of every systematic effect anew; "
+        "the scale factors shown and written are those of one in which these are zero."
     )
     firsts = []
     for flavour in FLAVOURS:
         measurement = calibration.measurement(flavour)
         rng = np.random.default_rng([run.seed, FLAVOURS.index(flavour)])
-        with progress_bar(f"measure {flavour}", "experiments") as progress:
-            done = pseudo_experiments(measurement, settings.experiments, settings.fraction, rng, progress)
+        with run.stage(f"measure {flavour}"), progress_bar(f"measure {flavour}", "experiments") as progress:
+            first, *drawn = pseudo_experiments(
+                measurement, settings.experiments, settings.fraction, rng, progress
+            )
+        done = [one for one in drawn if one.valid]
         result.metrics += _metrics(measurement, done)
-        firsts.append(done[0].factors)
-        _section(report, measurement, done)
+        share = len(done) / len(drawn)
+        result.metrics.append(
+            Metric(
+                name="valid_fraction",
+                at={"flavour": flavour},
+                method="gn1",
+                sample="pseudo-data",
+                value=share,
+            )
+        )
+        firsts.append(first.factors)
+        _section(report, measurement, first, done)
     name = f"GN1_{100 * settings.working_point:.0f}"
     run.out.mkdir(parents=True, exist_ok=True)
     tagger, _, point = name.partition("_")
@@ -310,9 +325,9 @@ def _metrics(measurement: Measurement, done: list[Experiment]) -> list[Metric]:
     return metrics
 
 
-def _section(report: Report, measurement: Measurement, done: list[Experiment]) -> None:
+def _section(report: Report, measurement: Measurement, nominal: Experiment, done: list[Experiment]) -> None:
     """Table and figures of one flavour."""
-    first, flavour = done[0].factors, measurement.flavour
+    first, flavour = nominal.factors, measurement.flavour
     how = {
         "b": "two-jet likelihood in ttbar to e mu",
         "c": "W decays in ttbar with one lepton",
@@ -326,12 +341,12 @@ def _section(report: Report, measurement: Measurement, done: list[Experiment]) -
         [
             name, f"{100 * first.efficiency[k]:.2f} %",
             f"{first.value[k]:.3f} ± {first.statistical_error[k]:.3f} ± {systematic[k]:.3f}",
-            f"{done[0].truth[k]:.3f}", f"{pulls[:, k].mean():+.2f}", f"{pulls[:, k].std(ddof=1):.2f}",
+            f"{nominal.truth[k]:.3f}", f"{pulls[:, k].mean():+.2f}", f"{pulls[:, k].std(ddof=1):.2f}",
         ]
         for k, name in enumerate(bins)
     ]  # fmt: skip
     columns = ["pT [GeV]", "efficiency in simulation", "scale factor", "true", "mean pull", "width of pulls"]
-    text = "The first pseudo-experiment, errors statistical and systematic; pulls by both, over all of them."
+    text = "Scale factors, errors statistical and systematic; pulls by both over the pseudo-experiments."
     report.table(columns, rows, text)
     sources = [
         [name, *(f"{shift[k]:+.4f}" for shift in first.systematic.values())] for k, name in enumerate(bins)
@@ -339,10 +354,10 @@ def _section(report: Report, measurement: Measurement, done: list[Experiment]) -
     report.table(["pT [GeV]", *first.systematic], sources, "Shift by one standard deviation of each source.")
     caption = Caption(sample="pseudo-data, √s = 13.6 TeV, GN1")
     figure = scale_factor_figure(
-        first.edges, first.value, first.statistical_error, first.error, done[0].truth, caption,
+        first.edges, first.value, first.statistical_error, first.error, nominal.truth, caption,
         label=f"{flavour}-jet scale factor",
     )  # fmt: skip
-    report.figure(figure, f"Scale factors of {flavour}-jets in the first pseudo-experiment.", f"sf-{flavour}")
+    report.figure(figure, f"Scale factors of {flavour}-jets, all nuisances at 0.", f"sf-{flavour}")
     pulls_of = {
         "statistical": np.concatenate([one.pull(False) for one in done]),
         "total": np.concatenate([one.pull(True) for one in done]),
@@ -361,7 +376,8 @@ def _applied(report: Report, result: Result, calibration: Calibration, file: Pat
     flavour = np.select([true == 5, true == 4], ["b", "c"], "light")
     pt = ak.to_numpy(simulated.pt).astype(np.float64)
     tagged = ak.to_numpy(simulated.D_b) >= calibration.cut
-    weights = event_weights(file, name, flavour, pt, tagged)
+    own = _efficiency(flavour, pt, tagged)
+    weights = event_weights(file, name, flavour, pt, tagged, efficiency=own)
     seen = ak.to_numpy(jets["data"].D_b) >= calibration.cut
     rows = []
     for label, found, how in (
@@ -379,3 +395,14 @@ def _applied(report: Report, result: Result, calibration: Calibration, file: Pat
     report.section("Applied")
     report.table(["Jets of ttbar with one lepton", "tagged"], rows)
     report.text(f"`{file.name}` holds the scale factors for correctionlib, with all sources up and down.")
+
+
+def _efficiency(flavour: NDArray[np.str_], pt: Any, tagged: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """(N,) fraction of the jets of the same flavour and bin of pT that are tagged."""
+    found = np.zeros(len(pt))
+    for name in FLAVOURS:
+        own = np.flatnonzero(flavour == name)
+        place = np.digitize(pt[own], EDGES[name])
+        every = np.bincount(place, minlength=len(EDGES[name]) + 1)
+        found[own] = (np.bincount(place, tagged[own], len(every)) / np.maximum(every, 1))[place]
+    return found

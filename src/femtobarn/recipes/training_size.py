@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import partial
 
@@ -14,7 +15,7 @@ from femtobarn.evaluate.scaling import PowerLaw, scaling_figure
 from femtobarn.evaluate.style import Caption, lines_for
 from femtobarn.recipes import flavour_history as history
 from femtobarn.recipes.flavour import FlavourSettings, Study, Tagger
-from femtobarn.recipes.run import Run, recipe
+from femtobarn.recipes.run import Run, Unit, recipe
 from femtobarn.tagging.dl1 import DL1
 from femtobarn.tagging.gn1 import GN1
 from femtobarn.tagging.rnnip import RNNIP
@@ -49,19 +50,29 @@ METHODS = ("ip3d", *(f"{name}_{part}th" for part in PARTS for name in ("dl1r", "
 
 
 def scale(name: str) -> FlavourSettings:
-    """The sample and the trainings of `flavour-history`: what is the same is not done again."""
+    """The sample and the trainings of `flavour-history`: what is the same is not done again.
+
+    A network that sees a part of the jets sees them as many times more often, so that all take as many steps:
+    what grows is the sample, not the training.
+    """
     settings = history.SCALES[name]
     trainings = dict(settings.trainings)
     for part in PARTS:
-        trainings |= {f"{n}_{part}th": trainings[n] for n in ("dl1r", "rnnip") if n in trainings}
+        for one in ("gn1", "dl1r", "rnnip"):
+            training = trainings.get(one, settings.training)
+            trainings[f"{one}_{part}th"] = training.with_(epochs=training.epochs * part)
     return settings.model_copy(
         update={"methods": METHODS, "single": METHODS, "trainings": trainings, "parallel": settings.parallel}
     )
 
 
-def opening(report: Report, result: Result) -> None:
+def opening(study: Study, report: Report, result: Result) -> None:
     """The two figures of the scan, and the sizes at which the ratios would be the published ones."""
-    x = result.sizes["train"] / np.array([*PARTS, 1], dtype=np.float64)
+    seed = study.settings.seeds[0]
+    trained = [study.trained(Unit(name, seed)) for name in (*(f"gn1_{part}th" for part in PARTS), "gn1")]
+    x = np.array(
+        [json.loads((folder / "sizes.json").read_text())["train"] for folder in trained], dtype=float
+    )
     labels = {"dl1r": "DL1r", "gn1": "GN1"}
     for what, published in PUBLISHED.items():
         curves = {}
@@ -90,18 +101,18 @@ def opening(report: Report, result: Result) -> None:
         text = (
             f"{flavour} rejection of GN1 and DL1r against the jets they are trained on, and their ratio. "
             f"It grows as the {law.slope:.3f} ± {slope:.3f} power of these and would meet the published "
-            f"{published} {where}."
+            f"{published} {where}. Errors are those of the test sample; each point is one training."
         )
         report.figure(figure, text, f"scaling-{what}")
         for size, value, error in zip(x, both.value, both.error, strict=True):
             at = {**AT, "train_jets": int(size)}
             result.metrics.append(
                 Metric(name=f"{what}_ratio", at=at, method="gn1/dl1r", sample="ttbar", value=value,
-                       error=error, seeds=[1], reference=published, source="ATL-PHYS-PUB-2022-027")
+                       error=error, seeds=[seed], reference=published, source="ATL-PHYS-PUB-2022-027")
             )  # fmt: skip
         result.metrics.append(
             Metric(name=f"{what}_ratio_power", at=dict(AT), method="gn1/dl1r", sample="ttbar",
-                   value=law.slope, error=slope, seeds=[1],
+                   value=law.slope, error=slope, seeds=[seed],
                    note=f"the fitted power law meets the published ratio {where}")
         )  # fmt: skip
 

@@ -30,7 +30,7 @@ from femtobarn.tagging.dips import DIPS
 from femtobarn.tagging.gn1 import GN1
 from femtobarn.tagging.large_radius import CLASSES, discriminant_hbb, large_radius
 
-HARD = ("PhaseSpace:pTHatMin = 220.", "PhaseSpace:bias2Selection = on", "PhaseSpace:bias2SelectionPow = 4.",
+HARD = ("PhaseSpace:pTHatMin = 180.", "PhaseSpace:bias2Selection = on", "PhaseSpace:bias2SelectionPow = 4.",
         "PhaseSpace:bias2SelectionRef = 220.")  # fmt: skip
 PROCESSES = {"higgs": ((), (2, 4)), "ttbar": (HARD, (1, 2)), "dijet": (HARD, (0, 1))}
 """Further Pythia settings of each process, and the range of resonance labels taken from it."""
@@ -96,7 +96,7 @@ def samples(settings: XbbSettings, run: Run) -> dict[str, Sample]:
     """Large-radius jets of each process, those of its own label alone."""
     found = {}
     for process, (further, labels) in PROCESSES.items():
-        detector = settings.simulation.model_copy(update={"pythia": further})
+        detector = settings.simulation.model_copy(update={"pythia": (*settings.simulation.pythia, *further)})
         events = settings.events[process]
 
         def build(path: Path, process: str = process, events: int = events,
@@ -119,7 +119,7 @@ def together(jets: dict[str, Sample], split: str) -> Sample:
 
 def judging(jets: dict[str, Sample]) -> Sample:
     """The test jets, weighted so that all classes have the spectrum of H -> bb."""
-    return reweight(together(jets, "test"), "resonance_label", SPECTRUM, target="hbb")
+    return reweight(together(jets, "test"), "resonance_label", SPECTRUM, target="hbb", weight="mcEventWeight")
 
 
 def trained(settings: XbbSettings, run: Run, unit: Unit, jets: dict[str, Sample]) -> Path:
@@ -129,7 +129,7 @@ def trained(settings: XbbSettings, run: Run, unit: Unit, jets: dict[str, Sample]
 
     def build(path: Path) -> None:
         train = resample(together(jets, "train"), "resonance_label", SPECTRUM, target="hbb")
-        valid = reweight(together(jets, "valid"), "resonance_label", SPECTRUM, target="hbb")
+        valid = resample(together(jets, "valid"), "resonance_label", SPECTRUM, target="hbb")
         checkpoints = path.with_name(f"{path.name}.checkpoints")
         tagger.fit(train, valid, inputs=inputs, training=training, resume=checkpoints)
         with atomic(path) as folder:
@@ -156,7 +156,7 @@ def truth(test: Sample) -> Truth:
     names = test.schema.classes["resonance_label"]
     found = Truth({name: label == names.index(name) for name in CLASSES})
     assert test.weights is not None
-    found.weights = test.weights.astype(np.float64)
+    found.weights = test.weights.astype(np.float64) * test.column("mcEventWeight")
     return found
 
 

@@ -46,7 +46,7 @@ def _decays(record: Record) -> NDArray[np.int8]:
     kind = np.zeros(len(ids), dtype=np.int8)
     for quark, code in ((5, HBB), (4, HCC)):
         kind[parent[(ids[parent] == HIGGS) & (ids[child] == quark)]] = code
-    from_top = (ids[parent] == TOP_QUARK) & (ids[child] != TOP_QUARK)
+    from_top = (ids[parent] == TOP_QUARK) & (ids[child] == W_BOSON)
     kind[parent[from_top]] = OTHER
     # A W radiates before it decays: from its last copy back to the first, whose mother is the top.
     first = np.arange(len(ids))

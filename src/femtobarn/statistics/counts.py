@@ -52,8 +52,10 @@ def fit_counts(expected: Callable[[Tensor], Tensor], start: Array, counts: Array
 
     minuit = Minuit(value, np.asarray(start, dtype=np.float64), grad=gradient)
     minuit.errordef = Minuit.LEAST_SQUARES
-    minuit.strategy = 0
-    minuit.migrad()
+    for strategy in (0, 1, 2):  # more careful where the quick way fails
+        minuit.strategy = strategy
+        if minuit.migrad().valid:
+            break
     best = torch.as_tensor(np.array(minuit.values))
     slopes = torch.func.jacrev(expected)(best).reshape(-1, len(best))
     information = slopes.T @ (slopes / expected(best).reshape(-1, 1))

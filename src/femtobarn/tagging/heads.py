@@ -136,7 +136,7 @@ def answers(output: Mapping[str, Tensor]) -> dict[str, Tensor]:
     if "origin" in output:
         answer["origin"] = torch.softmax(output["origin"].float(), -1)
     if "vertex" in output:
-        answer |= {"vertex": torch.sigmoid(output["vertex"]), "i": output["i"], "j": output["j"]}
+        answer |= {"vertex": torch.sigmoid(output["vertex"].float()), "i": output["i"], "j": output["j"]}
     return answer
 
 

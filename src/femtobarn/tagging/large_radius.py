@@ -22,8 +22,8 @@ F_HCC, F_TOP = 0.02, 0.25
 def large_radius(inputs: Inputs, longest: int = 80) -> Inputs:
     """The inputs of a b-tagger with the jet's mass too, more tracks, and large-radius classes.
 
-    Without event weights: samples that are flat in pT carry some that span orders of magnitude, and are to
-    be brought to one spectrum by choosing jets.
+    Without event weights in training: samples that are flat in pT carry some that span orders of magnitude,
+    and are to be brought to one spectrum by choosing jets.
     """
     label = Label(field="resonance_label", classes={name: [name] for name in CLASSES})
     collections = {
