@@ -10,8 +10,8 @@ from femtobarn import registry
 from femtobarn.evaluate.result import Result
 from femtobarn.recipes.run import Run, Unit
 
-STATIONS = {"gn1"}
-"""The recipe that `make test` runs for its station."""
+STATIONS = {"gn1", "scale-factors"}
+"""The recipes that `make test` runs, one for each station."""
 RECIPES = [
     pytest.param(name, marks=() if name in STATIONS else pytest.mark.slow)
     for name in registry.names("recipes")

@@ -176,7 +176,7 @@ class Run:
         CONSOLE.print(f"[bold]{name}[/] ...")
         start = time.perf_counter()
         yield
-        self.seconds[name] = round(time.perf_counter() - start, 1)
+        self.seconds[name] = round(time.perf_counter() - start, 3)
         CONSOLE.print(f"[bold]{name}[/] took {self.seconds[name]:.0f} s")
 
     def map(self, function: Callable[[Unit], Path], units: Sequence[Unit], parallel: int = 1) -> list[Path]:

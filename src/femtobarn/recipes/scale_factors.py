@@ -64,7 +64,8 @@ class ScaleFactorSettings(Settings):
         working_point: b-efficiency in ttbar.
         events: collisions simulated of each control sample.
         pool: collisions of pseudo-data over those of simulation.
-        fraction: part of the pool that a pseudo-experiment sees.
+        fraction: part of the pool that a pseudo-experiment sees: its square root is how far, in standard
+            deviations, the pool's own fluctuations may move the mean of all pulls.
         experiments: number of pseudo-experiments.
         pileup: mean number of further collisions.
         simulation: what we believe.
@@ -75,7 +76,7 @@ class ScaleFactorSettings(Settings):
     working_point: float = 0.7
     events: dict[str, int]
     pool: float = 1.0
-    fraction: float = 0.25
+    fraction: float = 0.05
     experiments: int = 200
     pileup: float = 20.0
     simulation: SimulationSettings = SimulationSettings()
@@ -99,7 +100,7 @@ SCALES = {
     "quick": ScaleFactorSettings(
         tagger=gn1.SCALES["quick"],
         events={"dilepton": 15_000, "one lepton": 20_000, "dijet": 15_000},
-        fraction=0.5,
+        fraction=0.1,
         experiments=100,
     ),
     "standard": ScaleFactorSettings(
