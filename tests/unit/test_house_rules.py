@@ -65,3 +65,13 @@ def test_no_empty_rooms_and_no_long_files(package: Path) -> None:
         if sum(1 for line in path.read_text().splitlines() if line.strip()) > 400
     }
     assert not too_long, f"{too_long}: a file that outgrows 400 lines is telling about a missing idea"
+
+
+def test_what_is_trained_does_not_depend_on_how_it_is_measured() -> None:
+    from femtobarn.recipes.run import _imported
+
+    trained = _imported(["learn", "recipes.flavour", "tagging.gn1"])
+    assert "femtobarn.nn.kernels" in trained and "femtobarn.data.mixing" in trained
+    assert not [name for name in trained if name.startswith("femtobarn.evaluate")]
+    measured = _imported(["evaluate.flavour_metrics", "recipes.flavour"])
+    assert "femtobarn.evaluate.track_metrics" in measured

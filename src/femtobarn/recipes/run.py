@@ -138,8 +138,9 @@ class Run:
         """The path of a stage's product, built by `build(path)` unless an equal one is there.
 
         Equal means: the same `key` (settings, as JSON) and the same code in the modules or subpackages `code`
-        and in whatever of femtobarn these import. `build` must write whole or not at all; if it resumes by
-        itself, an interrupted stage goes on where it was.
+        and in whatever of femtobarn these import; but in `evaluate` only if `code` names it, since nothing
+        that is simulated or trained depends on how it is measured and drawn. `build` must write whole or not
+        at all; if it resumes by itself, an interrupted stage goes on where it was.
         """
         digest = hashlib.sha256(
             json.dumps([name, key, code_version(*code)], sort_keys=True).encode()
@@ -235,8 +236,14 @@ def _imported(modules: Sequence[str]) -> dict[str, ast.Module]:
             if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "femtobarn":
                 inner = [f"{node.module}.{alias.name}" for alias in node.names]
                 found = [module for module in inner if _is_module(module)]
-                waiting += found if len(found) == len(inner) else [*found, str(node.module)]
+                found = found if len(found) == len(inner) else [*found, str(node.module)]
+                waiting += [module for module in found if _shows(name) or not _shows(module)]
     return trees
+
+
+def _shows(module: str) -> bool:
+    """Whether a module measures or draws."""
+    return module.startswith("femtobarn.evaluate")
 
 
 def _is_module(name: str) -> bool:

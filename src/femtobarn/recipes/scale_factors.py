@@ -160,7 +160,11 @@ class Calibration:
 
         key = {"file": file.name, "model": self.folder.name}
         path = self.run.cached(
-            f"tag {source} {kind}", key, build, code=["learn", __name__], suffix=".parquet"
+            f"tag {source} {kind}",
+            key,
+            build,
+            code=["learn", "evaluate.flavour_scores", __name__],
+            suffix=".parquet",
         )
         return ak.from_parquet(path)
 
