@@ -90,19 +90,17 @@ def _track_table(report: Report, metrics: Sequence[Metric], labels: Mapping[str,
     wanted: list[tuple[str, str, str, dict[str, Any]]] = [
         ("Track origin", "AUC, mean of classes", "origin_auc_mean", {}),
         ("Track origin", "AUC, weighted by frequency", "origin_auc_weighted", {}),
-        ("Vertices in b-jets, exclusive", "efficiency", "vertex_efficiency", {"kind": "exclusive"}),
-        ("Vertices in b-jets, exclusive", "purity", "vertex_purity", {"kind": "exclusive"}),
-        ("Vertices in b-jets, exclusive", "fake rate", "vertex_fake_rate", {"kind": "exclusive"}),
-        ("Vertices in b-jets, inclusive", "efficiency", "vertex_efficiency", {"kind": "inclusive"}),
-        (
-            "Vertices in b-jets, inclusive",
-            "for pT > 100 GeV",
-            "vertex_efficiency",
-            {"kind": "inclusive", "pt_min": 100.0},
-        ),
-        ("Vertices in b-jets, inclusive", "purity", "vertex_purity", {"kind": "inclusive"}),
-        ("Vertices in b-jets, inclusive", "fake rate", "vertex_fake_rate", {"kind": "inclusive"}),
     ]
+    for kind, title in (
+        ("exclusive", "exclusive"), ("inclusive", "inclusive"), ("by_origin", "by the origin of tracks")
+    ):  # fmt: skip
+        group = f"Vertices in b-jets, {title}"
+        wanted.append((group, "efficiency", "vertex_efficiency", {"kind": kind}))
+        if kind != "exclusive":
+            above = {"kind": kind, "pt_min": 100.0}
+            wanted.append((group, "for pT > 100 GeV", "vertex_efficiency", above))
+        wanted.append((group, "purity", "vertex_purity", {"kind": kind}))
+        wanted.append((group, "fake rate", "vertex_fake_rate", {"kind": kind}))
     found = [
         (group, title, {m.method: m for m in metrics if m.name == name and m.at == at})
         for group, title, name, at in wanted
@@ -120,7 +118,7 @@ def _track_table(report: Report, metrics: Sequence[Metric], labels: Mapping[str,
 VERTEX_CAPTION = (
     "A vertex is found if a reconstructed one holds at least 65 % of its tracks and is at least 50 % pure; "
     "one of a single track, if it is that track alone. Exclusive: each decay vertex by itself; inclusive: "
-    "all tracks of the b-decay chain as one."
+    "all tracks of the b-decay chain as one; by origin: the tracks more likely from heavy flavour than not."
 )
 
 
