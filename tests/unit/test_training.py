@@ -159,7 +159,7 @@ def test_average_is_the_average_of_the_weights() -> None:
     one_step = TINY.with_(epochs=1, batch_size=50, keep="last")
     stepped = [small().fit(train, training=one_step.with_(epochs=n)).state() for n in (1, 2)]
     average = small().fit(train, training=one_step.with_(epochs=2, ema=0.75)).state()
-    for key in ("jet.0.weight", "pool.gate.0.weight", "initial.0.bias"):
+    for key in ("heads.jet.0.weight", "pool.gate.0.weight", "initial.0.bias"):
         np.testing.assert_allclose(
             average[key], 0.75 * stepped[0][key] + 0.25 * stepped[1][key], rtol=1e-5, atol=1e-7
         )
@@ -191,7 +191,9 @@ def test_gn1_without_auxiliary_tasks() -> None:
         "valid_jet",
         "valid_total",
     }
-    assert gn1.predict(valid).fields == ["gn1_no_aux_pb", "gn1_no_aux_pc", "gn1_no_aux_pu"]
+    said = gn1.predict(valid)
+    assert said.fields == ["gn1_no_aux_pb", "gn1_no_aux_pc", "gn1_no_aux_pu", "tracks"]
+    assert said.tracks.fields == ["gn1_no_aux_attention"]
     assert (
         sum(
             p.numel()
