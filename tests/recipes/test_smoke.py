@@ -2,6 +2,8 @@
 
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,23 @@ def test_a_unit_alone_leaves_its_part(tmp_path: Path) -> None:
     assert {metric.method for metric in result.metrics} == {"ip3d"}
     part = json.loads((tmp_path / "parts" / "gn1-smoke-ip3d-1.json").read_text())
     assert len(part["metrics"]) == len(result.metrics)
+
+
+def test_processes_that_want_one_stage_build_it_once(tmp_path: Path) -> None:
+    built = []
+
+    def stage(number: int) -> Path:
+        run = Run("gn1", "smoke", tmp_path, cache=tmp_path / "cache")
+
+        def build(path: Path) -> None:
+            built.append(number)
+            time.sleep(0.2)
+            path.write_text("made")
+
+        return run.cached("stage", {}, build, code=["recipes.run"])
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(stage, (1, 2))
+    assert first == second
+    assert first.read_text() == "made"
+    assert len(built) == 1

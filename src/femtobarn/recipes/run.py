@@ -27,6 +27,7 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 import yaml
+from filelock import FileLock
 from pydantic import BaseModel, ConfigDict
 
 from femtobarn.data.atomic import atomic
@@ -140,7 +141,8 @@ class Run:
         Equal means: the same `key` (settings, as JSON) and the same code in the modules or subpackages `code`
         and in whatever of femtobarn these import; but in `evaluate` only if `code` names it, since nothing
         that is simulated or trained depends on how it is measured and drawn. `build` must write whole or not
-        at all; if it resumes by itself, an interrupted stage goes on where it was.
+        at all; if it resumes by itself, an interrupted stage goes on where it was. Of several processes that
+        want the same stage one builds it, and the others wait.
         """
         digest = hashlib.sha256(
             json.dumps([name, key, code_version(*code)], sort_keys=True).encode()
@@ -149,10 +151,13 @@ class Run:
         if path.exists() and _note(path).exists():
             return self._noted(path)
         self.cache.mkdir(parents=True, exist_ok=True)
-        with self.stage(name):
-            build(path)
-        with atomic(_note(path)) as temporary:
-            temporary.write_text(json.dumps({"stage": name, "key": key, "seconds": self.seconds[name]}))
+        with FileLock(f"{path}.lock"):
+            if path.exists() and _note(path).exists():  # another process made it meanwhile
+                return self._noted(path)
+            with self.stage(name):
+                build(path)
+            with atomic(_note(path)) as temporary:
+                temporary.write_text(json.dumps({"stage": name, "key": key, "seconds": self.seconds[name]}))
         return path
 
     def part(self, result: Result) -> Result:
