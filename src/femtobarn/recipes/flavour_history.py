@@ -49,7 +49,7 @@ ONCE = ("mv2", "dl1", "rnnip", "gn1_no_aux", "gn1_origin_only", "gn1_vertex_only
 """Trained with one seed."""
 HIGH_LEVEL = ONE_CYCLE.with_(batch_size=1000, learning_rate=3e-3)
 TRACKS = ONE_CYCLE.with_(learning_rate=2e-3)
-GN2_CYCLE = ONE_CYCLE.with_(learning_rate=5e-4, initial_rate=1e-7, final_rate=1e-5, clip_norm=1.0)
+GN2_CYCLE = ONE_CYCLE.with_(learning_rate=1e-3, initial_rate=1e-7, final_rate=1e-5, clip_norm=1.0)
 
 
 def trainings(epochs: int, gn2: int) -> dict[str, Training]:
@@ -86,8 +86,8 @@ SCALES = {
         single=ONCE,
         methods=METHODS,
         parallel=2,
-        training=ONE_CYCLE.with_(epochs=5),
-        trainings=trainings(5, 3),
+        training=ONE_CYCLE.with_(epochs=4),
+        trainings=trainings(4, 2),
     ),
     "full": FlavourSettings(
         events={"ttbar": 7_400_000, "zprime": 8_400_000},
