@@ -118,15 +118,23 @@ def test_bins_without_jets_are_refused() -> None:
         pseudo_experiments(measurement, 2, 0.5, np.random.default_rng(1))
 
 
-def test_flipping_twice_changes_nothing() -> None:
-    tracks = ak.Array([[{"d0": 0.1, "IP3D_signed_d0_significance": 3.0, "qOverP": -0.2}], []])
+def test_flipping_keeps_tracks_behind_the_jet_and_turns_them_round() -> None:
+    tracks = ak.Array(
+        [
+            [
+                {"d0": 0.1, "IP3D_signed_d0": 0.1, "IP3D_signed_d0_significance": 3.0, "qOverP": -0.2},
+                {"d0": 0.2, "IP3D_signed_d0": -0.2, "IP3D_signed_d0_significance": -5.0, "qOverP": 0.3},
+            ],
+            [],
+        ]
+    )
     jets = ak.zip({"pt": np.array([30.0, 40.0]), "tracks": tracks}, depth_limit=1)
     turned = flipped(jets)
+    assert turned.pt.to_list() == [30.0, 40.0]
     assert turned.tracks.to_list() == [
-        [{"d0": -0.1, "IP3D_signed_d0_significance": -3.0, "qOverP": -0.2}],
+        [{"d0": -0.2, "IP3D_signed_d0": 0.2, "IP3D_signed_d0_significance": 5.0, "qOverP": 0.3}],
         [],
     ]
-    assert flipped(turned).to_list() == jets.to_list()
 
 
 def event(number: int, jets: list[dict[str, float]], electrons: int, muons: int) -> list[dict[str, float]]:

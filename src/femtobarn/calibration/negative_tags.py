@@ -1,8 +1,9 @@
 """Mistag rate of light jets from negative tags [ATLAS-CONF-2018-006; 1907.05120].
 
 A light jet is tagged because of resolution: its tracks miss the vertex as often behind the jet as in front of
-it. With all impact parameters turned round the tagger finds light jets about as often, and heavy flavour,
-whose tracks lie in front, hardly at all. How often it does so in data, over simulation, is the scale factor.
+it. Shown the tracks behind alone, turned round, the tagger is as wrong about light jets as it is by resolution,
+and heavy flavour, whose tracks lie in front, hardly passes. How often it does so in data, over simulation, is
+the scale factor.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ SIGNED = (
 
 
 def flipped(jets: ak.Array) -> ak.Array:
-    """The same jets with the impact parameters of all tracks turned round."""
-    tracks = jets.tracks
+    """The same jets with only the tracks whose lifetime-signed d0 is negative, their impact parameters turned
+    round: a tagger that saw the tracks in front too, turned round or not, would know a b-jet by their distance.
+    """
+    tracks = jets.tracks[jets.tracks.IP3D_signed_d0 < 0]
     turned = {name: -tracks[name] if name in SIGNED else tracks[name] for name in tracks.fields}
     fields = {name: jets[name] for name in jets.fields if name != "tracks"}
     return ak.zip({**fields, "tracks": ak.zip(turned)}, depth_limit=1)

@@ -45,7 +45,8 @@ EDGES = {
     "light": [20, 40, 65, 100, 200],
 }
 """Bins of jet pT, GeV."""
-LEPTONS = "24:onMode = off", "24:onIfAny = 11 13"
+LEPTONS = "24:onMode = off", "24:onPosIfAny = 11", "24:onNegIfAny = 13"
+"""Of the other charges there are as many: a W that goes to a tau or the same lepton is no use here."""
 ONE_LEPTON = "24:onMode = off", "24:onPosIfAny = 11 13", "24:onNegIfAny = 1 2 3 4 5"
 SOURCES = {"dilepton": ("ttbar", LEPTONS), "one lepton": ("ttbar", ONE_LEPTON), "dijet": ("dijet", ())}
 """Process and W decays of each control sample."""
