@@ -1,7 +1,7 @@
 """Mistag rate of light jets from negative tags [ATLAS-CONF-2018-006; 1907.05120].
 
 A light jet is tagged because of resolution: its tracks miss the vertex as often behind the jet as in front of
-it. Shown the tracks behind alone, turned round, the tagger is as wrong about light jets as it is by resolution,
+it. Shown the tracks behind alone, turned round, the tagger is wrong about light jets as resolution makes it,
 and heavy flavour, whose tracks lie in front, hardly passes. How often it does so in data, over simulation, is
 the scale factor.
 """
@@ -28,8 +28,9 @@ SIGNED = (
 
 
 def flipped(jets: ak.Array) -> ak.Array:
-    """The same jets with only the tracks whose lifetime-signed d0 is negative, their impact parameters turned
-    round: a tagger that saw the tracks in front too, turned round or not, would know a b-jet by their distance.
+    """The same jets with only the tracks whose lifetime-signed d0 is negative, these turned round.
+
+    A tagger that saw the tracks in front too, turned round or not, would know a b-jet by their distance.
     """
     tracks = jets.tracks[jets.tracks.IP3D_signed_d0 < 0]
     turned = {name: -tracks[name] if name in SIGNED else tracks[name] for name in tracks.fields}

@@ -19,9 +19,9 @@ from femtobarn.evaluate.flavour import choose_fraction, flavour_metrics, flavour
 from femtobarn.evaluate.flavour_inputs import INPUTS
 from femtobarn.evaluate.flavour_metrics import WORKING_POINTS
 from femtobarn.evaluate.flavour_scores import FlavourScores, Jets
-from femtobarn.evaluate.flavour_tables import rejection_rows
+from femtobarn.evaluate.flavour_tables import rejection_table
 from femtobarn.evaluate.metrics import Floats, auc, rejection
-from femtobarn.evaluate.numbers import percent, shown_metric
+from femtobarn.evaluate.numbers import percent
 from femtobarn.evaluate.report import Cell, Report
 from femtobarn.evaluate.result import At, Metric, Result
 from femtobarn.evaluate.style import Caption, lines_for
@@ -176,13 +176,8 @@ def _score_page(
         )
     result.metrics = evaluate_scores(jets, discriminants, sample=sample.name)
     report = Report(f"Stored taggers of {sample.name}", subtitle)
-    methods = list(discriminants)
-    rows = rejection_rows(result.metrics, methods)
-    for name in ("light", "c"):
-        areas = {m.method: m for m in result.metrics if m.name == "auc" and m.at["background"] == name}
-        rows.append([f"AUC, b against {name}", *(shown_metric(areas[method]) for method in methods)])
     text = "Errors are one standard deviation from the number of jets. Jets with equal scores pass together."
-    report.table([Cell("b-efficiency"), *(Cell(method) for method in methods)], rows, text)
+    rejection_table(report, result.metrics, {method: Cell(method) for method in discriminants}, text)
     _score_figures(report, jets, discriminants, caption)
     return report
 

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from femtobarn.evaluate.numbers import percent, shown, shown_metric
 from femtobarn.evaluate.report import Cell, Report
 from femtobarn.evaluate.result import Metric
 
-__all__ = ["flavour_tables", "rejection_rows", "verdict"]
+__all__ = ["flavour_tables", "rejection_table", "verdict"]
+
+REJECTIONS = {
+    "light_rejection": ("Light-jet rejection", "light"),
+    "c_rejection": ("c-jet rejection", "c"),
+}
+"""Title of each, and what it rejects."""
 
 
 def verdict(
@@ -53,7 +59,7 @@ def flavour_tables(report: Report, metrics: Sequence[Metric], labels: Mapping[st
 
     Args:
         metrics: of `flavour_metrics`, perhaps combined over seeds and with references.
-        labels: how to call each method, in the order of the columns.
+        labels: how to call each method, in the order of the rows.
         sample: whose metrics.
     """
     mine = [metric for metric in metrics if metric.sample == sample]
@@ -61,29 +67,43 @@ def flavour_tables(report: Report, metrics: Sequence[Metric], labels: Mapping[st
         chosen = [m for m in mine if m.at.get("f_c_choice") == choice]
         fractions = {m.method: float(m.at["f_c"]) for m in chosen}
         if choice == "own":
-            columns = [
-                Cell(label, f"f_c = {fractions.get(name, math.nan):.3g}") for name, label in labels.items()
-            ]
+            names = {
+                name: Cell(label, f"f_c = {fractions.get(name, math.nan):.3g}")
+                for name, label in labels.items()
+            }
             caption = "Each tagger at its own f_c, chosen on the validation jets."
         else:
-            columns = [Cell(label) for label in labels.values()]
+            names = {name: Cell(label) for name, label in labels.items()}
             caption = (
                 f"All taggers at f_c = {next(iter(fractions.values()), math.nan):g}. {_explanation(mine)}"
             )
-        report.table([Cell("b-efficiency"), *columns], rejection_rows(chosen, labels), caption)
+        rejection_table(report, chosen, names, caption)
     _track_table(report, mine, labels)
 
 
-def rejection_rows(metrics: Sequence[Metric], methods: Iterable[str]) -> list[list[Any]]:
-    """Light- and c-rejection, a row per b-efficiency and a cell per method."""
+def rejection_table(
+    report: Report, metrics: Sequence[Metric], names: Mapping[str, Cell], caption: str
+) -> None:
+    """Light- and c-rejection: a row per method, a column per b-efficiency, and the area under the curve.
+
+    Args:
+        metrics: of one sample and one choice of f_c.
+        names: how to call each method, in the order of the rows.
+        caption: below the table.
+    """
+    points = sorted({float(m.at["b_efficiency"]) for m in metrics if m.name in REJECTIONS})
     rows: list[list[Any]] = []
-    for name, title in (("light_rejection", "Light-jet rejection"), ("c_rejection", "c-jet rejection")):
+    for name, (title, background) in REJECTIONS.items():
         rows.append([title])
-        these = [m for m in metrics if m.name == name and "b_efficiency" in m.at]
-        for point in sorted({float(m.at["b_efficiency"]) for m in these}):
-            row = {m.method: m for m in these if m.at["b_efficiency"] == point}
-            rows.append([percent(point), *(_cell(row.get(method)) for method in methods)])
-    return rows
+        found = {
+            (m.method, m.at.get("b_efficiency")): m
+            for m in metrics
+            if m.name == name or (m.name == "auc" and m.at.get("background") == background)
+        }
+        for method, label in names.items():
+            rows.append([label, *(_cell(found.get((method, point))) for point in (*points, None))])
+    columns = [Cell("b-efficiency"), *(Cell(percent(point)) for point in points), Cell("AUC")]
+    report.table(columns, rows, caption)
 
 
 def _track_table(report: Report, metrics: Sequence[Metric], labels: Mapping[str, str]) -> None:

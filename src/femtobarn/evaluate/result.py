@@ -147,10 +147,13 @@ class Result(BaseModel):
             where = ".".join(str(part) for part in first["loc"]) or "the file"
             raise InputError(f"{path}: not a result of femtobarn: {where}: {first['msg']}") from None
 
-    def find(self, name: str, method: str, **at: float | int | str) -> Metric | None:
-        """The first metric with this name and method whose `at` holds these entries."""
+    def find(
+        self, name: str, method: str, sample: str | None = None, /, **at: float | int | str
+    ) -> Metric | None:
+        """The first metric with this name and method, of the sample if given, whose `at` holds the rest."""
         for metric in self.metrics:
-            if (metric.name, metric.method) == (name, method) and at.items() <= metric.at.items():
+            same = (metric.name, metric.method) == (name, method) and sample in (None, metric.sample)
+            if same and at.items() <= metric.at.items():
                 return metric
         return None
 

@@ -108,6 +108,7 @@ class Study:
         published: CSV of the papers' numbers.
         title: of the page.
         opening: what the page begins with.
+        drawn: the methods that figures show, where all of them would be too many lines.
     """
 
     settings: FlavourSettings
@@ -116,6 +117,7 @@ class Study:
     published: Path
     title: str
     opening: Callable[[Study, Report, Result], None] | None = None
+    drawn: tuple[str, ...] = ()
 
     def result(self) -> Result:
         """Train and measure everything, or the one unit asked for, and write the page."""
@@ -314,7 +316,7 @@ class Study:
         return FlavourScores.from_prediction(prediction, unit.method, label=label, seeds=[unit.seed])
 
     def page(self, result: Result) -> Result:
-        """The report and the result of all units; figures show the first seed of each method."""
+        """The report and the result of all units; figures show the first seed of each method drawn."""
         run, samples = self.run, self.simulated()
         report = Report(self.title, f"{sum(result.sizes.values()):,} jets, {run.scale} scale")
         if self.opening:
@@ -328,10 +330,10 @@ class Study:
                 f"**{TITLES[name]}**, {low:g} < pT < {high:g} GeV. {verdict(result.metrics, labels, name)}"
             )
             flavour_tables(report, result.metrics, labels, name)
-        histories = {}
         for method, folder in folders.items():
             shutil.copytree(folder / "model", run.out / method, dirs_exist_ok=True)
-            histories[method] = load(folder / "model").history
+        units = {name: unit for name, unit in units.items() if not self.drawn or name in self.drawn}
+        histories = {name: load(folders[name] / "model").history for name in units}
         own = {name: self.own_fraction(unit, folders[name], samples) for name, unit in units.items()}
         for name, sample in self.judging(samples).items():
             low, high = KINEMATICS[name]

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from femtobarn.evaluate.result import Result
+from femtobarn.evaluate.flavour_scores import FlavourScores, Jets
+from femtobarn.evaluate.ladder import ladder_figure, step_metrics, step_rows
+from femtobarn.evaluate.report import Report
+from femtobarn.evaluate.result import At, Result, combine
+from femtobarn.evaluate.style import Caption
 from femtobarn.learn.training import Training
-from femtobarn.recipes.flavour import ONE_CYCLE, FlavourSettings, Study, Tagger
-from femtobarn.recipes.run import Run, recipe
+from femtobarn.recipes.flavour import (
+    KINEMATICS,
+    ONE_CYCLE,
+    TITLES,
+    TRUTH,
+    FlavourSettings,
+    Study,
+    Tagger,
+)
+from femtobarn.recipes.run import Run, Unit, recipe
 from femtobarn.simulation import SimulationSettings
 from femtobarn.simulation.settings import PileupSettings
 from femtobarn.tagging.dips import DIPS
@@ -99,7 +112,55 @@ SCALES = {
 }
 
 
+STEPS = (
+    ("ip3d", "ip3d_sv1"), ("ip3d_sv1", "mv2"), ("mv2", "dl1"), ("dl1", "dl1r"), ("dl1", "dl1d"),
+    ("dl1r", "gn1"), ("dl1d", "gn1"), ("gn1_no_aux", "gn1"), ("gn1", "gn1lep"), ("gn1", "gn2"),
+)  # fmt: skip
+"""Each tagger and the one it took over from."""
+DRAWN = ("ip3d", "sv1", "mv2", "dl1", "dl1r", "dl1d", "gn1", "gn2")
+
+
+def opening(study: Study, report: Report, result: Result) -> None:
+    """The learning curve of the field, and what each step of it gained on the same jets."""
+    labels = {name: study.taggers[name].label for name in study.settings.methods}
+    at: At = {"b_efficiency": 0.7, "f_c": 0.05, "f_c_choice": "common"}
+    for process, sample in study.judging(study.simulated()).items():
+        low, high = KINEMATICS[process]
+        caption = Caption(sample=rf"{TITLES[process]}, √s = 13.6 TeV, ${low:g} < p_T < {high:g}$ GeV")
+        chosen = [m for m in result.metrics if m.sample == process and m.at.get("f_c_choice") == "common"]
+        text = f"{TITLES[process]}: every tagger at f_c = 0.05; open markers are the papers'."
+        report.figure(ladder_figure(chosen, labels, caption), text, f"ladder-{process}")
+        jets = Jets(sample.read(fields=TRUTH))
+        steps = [step for step in STEPS if set(step) <= set(labels)]
+        # A part for each pair of trainings, whose mean is the step's gain.
+        parts = [
+            result.model_copy(update={"metrics": step_metrics(jets, *pair, process, at, 0.05)})
+            for step in steps
+            for pair in paired(study, step, process)
+        ]
+        mean = combine(parts).metrics
+        result.metrics += mean
+        columns = ["at 70 % b-efficiency", "light-rejection, ratio", "c-rejection, ratio", "light"]
+        text = f"{TITLES[process]}: errors of the same jets, what both judge alike cancels, and of the seeds."
+        report.table(columns, step_rows(mean, steps, labels), text)
+
+
+def paired(
+    study: Study, step: tuple[str, str], process: str
+) -> Iterator[tuple[FlavourScores, FlavourScores]]:
+    """What the two taggers of a step said, seed by seed; the one with fewer seeds keeps its first."""
+
+    def said(name: str, seed: int) -> FlavourScores:
+        unit = Unit(name, seed if seed in study.seeds(name) else study.seeds(name)[0])
+        return study.scores(unit, study.trained(unit) / f"{process}.parquet")
+
+    before, after = step
+    for seed in max(study.seeds(before), study.seeds(after), key=len):
+        yield said(before, seed), said(after, seed)
+
+
 @recipe(scales=SCALES)
 def flavour_history(settings: FlavourSettings, run: Run) -> Result:
     """Every b-tagger from IP3D to GN2 on the same jets [ATL-PHYS-PUB-2022-027 and what it builds on]."""
-    return Study(settings, run, TAGGERS, PUBLISHED, "Thirty years of b-tagging on one sample").result()
+    title = "Thirty years of b-tagging on one sample"
+    return Study(settings, run, TAGGERS, PUBLISHED, title, opening, DRAWN).result()

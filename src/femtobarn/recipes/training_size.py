@@ -77,9 +77,7 @@ def opening(study: Study, report: Report, result: Result) -> None:
     for what, published in PUBLISHED.items():
         curves = {}
         for name in labels:
-            found = [
-                result.find(what, n, sample="ttbar", **AT) for n in (*(f"{name}_{p}th" for p in PARTS), name)
-            ]
+            found = [result.find(what, n, "ttbar", **AT) for n in (*(f"{name}_{p}th" for p in PARTS), name)]
             numbers = [(m.value, m.error) if m and m.value and m.error else (np.nan, np.nan) for m in found]
             curves[name] = Estimate(*np.array(numbers, dtype=np.float64).T)
         ratio = curves["gn1"].value / curves["dl1r"].value
