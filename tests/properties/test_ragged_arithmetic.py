@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import squareform
 
 from femtobarn.nn.ragged import (
     Layout,
@@ -19,7 +21,7 @@ from femtobarn.nn.ragged import (
     segments_of,
     unordered_pairs,
 )
-from femtobarn.physics.vertexing import vertices_from_pairs
+from femtobarn.physics.linkage import vertices_from_pairs
 
 LENGTHS = st.lists(st.integers(0, 7), min_size=0, max_size=12)
 
@@ -87,22 +89,20 @@ def test_layout(lengths: list[int], limit: int) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(LENGTHS, st.integers(0, 2**31))
-def test_vertices_against_union_find(lengths: list[int], seed: int) -> None:
+def test_vertices_against_scipy(lengths: list[int], seed: int) -> None:
+    """The same tree as scipy's mean linkage, jet by jet, with 1 - p as distance."""
     offsets, tokens = offsets_of(lengths), sum(lengths)
     i, j = (x.numpy() for x in unordered_pairs(offsets, tokens))
-    joined = np.random.default_rng(seed).random(len(i)) < 0.25
-    ours = vertices_from_pairs(i[joined], j[joined], offsets.numpy())
-    parent = list(range(tokens))
-
-    def root(k: int) -> int:
-        while parent[k] != k:
-            k = parent[k]
-        return k
-
-    for a, b in zip(i[joined].tolist(), j[joined].tolist(), strict=True):
-        low, high = sorted((root(a), root(b)))
-        parent[high] = low
+    probability = np.random.default_rng(seed).random(len(i))
+    order = np.random.default_rng(seed).permutation(len(i))
+    ours = vertices_from_pairs(i[order], j[order], probability[order], offsets.numpy(), 0.6)
     for event in events(lengths):
-        roots = [root(k) for k in event]
-        numbers = {r: n for n, r in enumerate(dict.fromkeys(roots))}
-        assert ours[list(event)].tolist() == [numbers[r] for r in roots]
+        if len(event) < 2:
+            assert ours[list(event)].tolist() == [0] * len(event)
+            continue
+        square = np.zeros((len(event), len(event)))
+        own = (i >= event.start) & (i < event.stop)
+        square[i[own] - event.start, j[own] - event.start] = 1 - probability[own]
+        groups = fcluster(linkage(squareform(square + square.T), "average"), 0.4, "distance")
+        numbers = {r: n for n, r in enumerate(dict.fromkeys(groups.tolist()))}
+        assert ours[list(event)].tolist() == [numbers[r] for r in groups.tolist()]

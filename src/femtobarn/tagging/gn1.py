@@ -55,7 +55,7 @@ class GN1(Classifier):
         vertex_head: hidden sizes of the head per pair of tracks.
         origin_weight: weight of the track origins in the loss; 0 leaves the task out, computation included.
         vertex_weight: weight of the vertices in the loss; 0 leaves the task out.
-        vertex_threshold: two tracks are joined if they share a vertex with at least this probability.
+        vertex_threshold: least mean probability with which the tracks of two groups share a vertex.
         leptons: also read `leptonID`, the GN1Lep of the paper.
     """
 
@@ -68,7 +68,7 @@ class GN1(Classifier):
     vertex_head: tuple[int, ...] = (128, 64, 32)
     origin_weight: float = Field(default=0.5, ge=0)
     vertex_weight: float = Field(default=1.5, ge=0)
-    vertex_threshold: float = Field(default=0.5, gt=0, lt=1)
+    vertex_threshold: float = Field(default=0.45, gt=0, lt=1)
     leptons: bool = False
 
     def default_inputs(self) -> Inputs:

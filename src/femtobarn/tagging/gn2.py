@@ -62,7 +62,7 @@ class GN2(Classifier):
         vertex_head: hidden sizes of the head per pair of tracks.
         origin_weight: weight of the track origins in the loss; 0 leaves the task out, computation included.
         vertex_weight: weight of the vertices in the loss; 0 leaves the task out.
-        vertex_threshold: two tracks are joined if they share a vertex with at least this probability.
+        vertex_threshold: least mean probability with which the tracks of two groups share a vertex.
     """
 
     width: int = Field(default=256, ge=1)
@@ -77,7 +77,7 @@ class GN2(Classifier):
     vertex_head: tuple[int, ...] = (128, 64, 32)
     origin_weight: float = Field(default=0.5, ge=0)
     vertex_weight: float = Field(default=1.5, ge=0)
-    vertex_threshold: float = Field(default=0.5, gt=0, lt=1)
+    vertex_threshold: float = Field(default=0.45, gt=0, lt=1)
 
     def default_inputs(self) -> Inputs:
         """GN1's track features without the holes, 19, and 2 of the jet; jets from taus are a class.

@@ -24,7 +24,7 @@ from femtobarn.nn.heads import PairHead, TokenHead, dense
 from femtobarn.nn.losses import binary_cross_entropy, cross_entropy, inverse_frequencies
 from femtobarn.nn.preprocess import Statistics
 from femtobarn.nn.ragged import Layout
-from femtobarn.physics.vertexing import vertices_from_pairs
+from femtobarn.physics.linkage import vertices_from_pairs
 
 __all__ = ["Heads", "Tasks", "answers", "losses", "track_columns", "tracks_of"]
 
@@ -147,8 +147,8 @@ def track_columns(
 
     `<name>_attention` is the track's share of the jet's vector. `<name>_p<Origin>` are the probabilities of
     the origins. `<name>_VertexIndex` numbers the vertices of a jet from 0 in the order of their first track:
-    tracks connected through pairs whose probability reaches `vertex_threshold`; a track joined to none is a
-    vertex of its own. Tracks that were cut have NaN and -2.
+    tracks joined by their pairs' probabilities, see `physics.linkage`; a track joined to none is a vertex of
+    its own. Tracks that were cut have NaN and -2.
     """
     tracks, said = batch.collections["tracks"], {name: value.cpu().numpy() for name, value in answer.items()}
     columns: dict[str, Any] = {"attention": tracks.as_read(said["attention"], np.nan)}
@@ -156,8 +156,9 @@ def track_columns(
         values = tracks.as_read(said["origin"], np.nan)
         columns |= {f"p{origin}": values[:, k] for k, origin in enumerate(origins)}
     if "vertex" in said:
-        joined = said["vertex"] >= tasks.vertex_threshold
-        index = vertices_from_pairs(said["i"][joined], said["j"][joined], tracks.offsets.cpu().numpy())
+        index = vertices_from_pairs(
+            said["i"], said["j"], said["vertex"], tracks.offsets.cpu().numpy(), tasks.vertex_threshold
+        )
         columns["VertexIndex"] = tracks.as_read(index, -2)
     records = ak.zip({f"{tasks.name}_{name}": values for name, values in columns.items()})
     return {"tracks": ak.unflatten(records, tracks.counts_as_read)}
