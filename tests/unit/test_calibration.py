@@ -8,7 +8,12 @@ import awkward as ak
 import numpy as np
 import pytest
 
-from femtobarn.calibration.closure import LightMeasurement, PairMeasurement, pseudo_experiments
+from femtobarn.calibration.closure import (
+    LightMeasurement,
+    PairMeasurement,
+    pseudo_experiments,
+    shared_offset,
+)
 from femtobarn.calibration.combinatorial import PairLikelihood, Pairs
 from femtobarn.calibration.negative_tags import TaggedJets, flipped, light_scale_factor
 from femtobarn.calibration.scale_factors import ScaleFactors, event_weights, write_correctionlib
@@ -109,6 +114,21 @@ def test_pulls_of_negative_tags() -> None:
     np.testing.assert_allclose(widths[0.0], 1, atol=0.2)
     assert widths[0.2][0] > 1.4
     np.testing.assert_allclose(widths[0.2][1], 1, atol=0.25)
+
+
+def test_what_all_pseudo_experiments_share() -> None:
+    """The spread of measured minus true over independent pools is what one pool's own events tell."""
+    edges = np.array([20.0, 60.0, 100.0])
+    offsets, told = [], []
+    for seed in range(60):
+        data, simulation = light_jets(20_000, 0.05, 100 + seed), light_jets(20_000, 0.05, 500 + seed)
+        measurement = LightMeasurement("light", edges, data, simulation, ({}, {}))
+        ones = np.ones(20_000)
+        offsets.append(measurement.factors(0.1 * ones, ones)[0] - measurement.truth(ones))
+        if seed < 10:
+            told.append(shared_offset(measurement, 0.1, np.random.default_rng(seed), 40))
+    spread = np.std(offsets, axis=0, ddof=1)
+    np.testing.assert_allclose(np.mean(told, axis=0), spread, rtol=0.3)
 
 
 def test_bins_without_jets_are_refused() -> None:

@@ -28,6 +28,7 @@ __all__ = [
     "PairMeasurement",
     "measured",
     "pseudo_experiments",
+    "shared_offset",
     "shifts",
     "simulation_spread",
 ]
@@ -182,6 +183,25 @@ def simulation_spread(
     ]
     good = np.array([value for value in drawn if np.isfinite(value).all()])
     return np.atleast_2d(np.cov(good.T))
+
+
+def shared_offset(
+    measurement: Measurement, fraction: float, rng: np.random.Generator, times: int = 20
+) -> Array:
+    """(B,) standard deviation of measured minus true scale factors that all pseudo-experiments share.
+
+    They draw from one pool, whose true efficiency is known no better than its own events tell, and have one
+    simulation. Both are drawn anew `times`; each time all of the pool, scaled to the `fraction` that data
+    are, is measured.
+    """
+    events, simulated = measurement.sizes
+    offsets = []
+    for _ in range(times):
+        pool = rng.poisson(1.0, events).astype(np.float64)
+        value, _ = measurement.factors(fraction * pool, rng.poisson(1.0, simulated).astype(np.float64))
+        offsets.append(value - measurement.truth(pool))
+    good = np.array([offset for offset in offsets if np.isfinite(offset).all()])
+    return np.asarray(good.std(axis=0, ddof=1), dtype=np.float64)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import awkward as ak
 import numpy as np
@@ -15,6 +16,7 @@ from femtobarn.calibration.closure import (
     Measurement,
     PairMeasurement,
     pseudo_experiments,
+    shared_offset,
 )
 from femtobarn.calibration.combinatorial import Pairs
 from femtobarn.calibration.negative_tags import TaggedJets, flipped
@@ -65,10 +67,10 @@ class ScaleFactorSettings(Settings):
         working_point: b-efficiency in ttbar.
         events: collisions simulated of each control sample.
         pool: collisions of pseudo-data over those of simulation.
-        fraction: part of the pool that a pseudo-experiment sees: its square root is how far, in standard
-            deviations, the pool's own fluctuations may move the mean of all pulls.
+        fraction: part of the pool that a pseudo-experiment sees.
         experiments: number of pseudo-experiments.
         pileup: mean number of further collisions.
+        underlying_event: how simulated; overlay is three times faster.
         simulation: what we believe.
         data: what is true: another tune of Pythia, and a tracker that resolves less, with more tails.
     """
@@ -80,6 +82,7 @@ class ScaleFactorSettings(Settings):
     fraction: float = 0.05
     experiments: int = 200
     pileup: float = 20.0
+    underlying_event: Literal["full", "overlay"] = "overlay"
     simulation: SimulationSettings = SimulationSettings()
     data: SimulationSettings = SimulationSettings(
         pythia=("Tune:pp = 21",),
@@ -106,7 +109,7 @@ SCALES = {
     ),
     "standard": ScaleFactorSettings(
         tagger=gn1.SCALES["quick"],
-        events={"dilepton": 60_000, "one lepton": 90_000, "dijet": 60_000},
+        events={"dilepton": 100_000, "one lepton": 250_000, "dijet": 200_000},
     ),
 }
 
@@ -138,21 +141,25 @@ class Calibration:
 
         def build(path: Path) -> None:
             with progress_bar(f"simulate {source}, {kind}", "collisions") as progress:
-                simulate(process, events, path, seed=seed, pileup=settings.pileup, workers=self.run.workers,
-                         settings=detector, progress=progress)  # fmt: skip
+                simulate(
+                    process, events, path, seed=seed, pileup=settings.pileup,
+                    underlying_event=settings.underlying_event, workers=self.run.workers, settings=detector,
+                    progress=progress,
+                )  # fmt: skip
 
         key = {"events": events, "seed": seed, "pileup": settings.pileup, "process": process}
+        key["underlying_event"] = settings.underlying_event
         key["settings"] = detector.model_dump(mode="json")
         return self.run.cached(f"{source} {kind}", key, build, code=["simulation"], suffix=".h5")
 
     def jets(self, source: str, kind: str) -> ak.Array:
-        """Its jets with D_b, on flipped tracks too, and whether a track is from a long-lived light hadron."""
+        """Its jets with D_b, in dijets on flipped tracks too, and whether a long-lived hadron is inside."""
         file = self.sample(source, kind)
 
         def build(path: Path) -> None:
             tagger = load(self.folder / "model")
             assert isinstance(tagger, Classifier)
-            parts = list(_tagged(tagger, open_sample(file)))
+            parts = list(_tagged(tagger, open_sample(file), flip=source == "dijet"))
             tagged = ak.concatenate(parts)
             event = np.stack([ak.to_numpy(tagged[n]).astype(np.int64) for n in ("runNumber", "eventNumber")])
             _, of, counts = np.unique(event, axis=1, return_inverse=True, return_counts=True)
@@ -243,12 +250,12 @@ class Calibration:
         return np.asarray(np.clip(share, 0, 1.2) - 0.75, dtype=np.float64)
 
 
-def _tagged(tagger: Classifier, sample: Sample, size: int = 20_000) -> Any:
-    """Columns of jets with D_b, block by block."""
+def _tagged(tagger: Classifier, sample: Sample, *, flip: bool, size: int = 20_000) -> Iterator[ak.Array]:
+    """Columns of jets with D_b, block by block; with `flip` that of flipped jets too."""
     for start in range(0, len(sample), size):
         rows = sample.read(start, start + size)
         columns = {name: rows[name] for name in COLUMNS}
-        for name, seen in (("D_b", rows), ("D_b_flipped", flipped(rows))):
+        for name, seen in {"D_b": rows, **({"D_b_flipped": flipped(rows)} if flip else {})}.items():
             scores = FlavourScores.from_prediction(tagger.predict(seen), tagger.name)
             columns[name] = scores.discriminant_b(F_C).astype(np.float32)
         columns["longLived"] = ak.any(rows.tracks.ftagTruthOriginLabel == OTHER_SECONDARY, axis=1)
@@ -276,8 +283,9 @@ def scale_factors(settings: ScaleFactorSettings, run: Run) -> Result:
             first, *drawn = pseudo_experiments(
                 measurement, settings.experiments, settings.fraction, rng, progress
             )
+            shared = shared_offset(measurement, settings.fraction, rng)
         done = [one for one in drawn if one.valid]
-        result.metrics += _metrics(measurement, done)
+        result.metrics += _metrics(measurement, done, shared)
         share = len(done) / len(drawn)
         result.metrics.append(
             Metric(
@@ -289,7 +297,7 @@ def scale_factors(settings: ScaleFactorSettings, run: Run) -> Result:
             )
         )
         firsts.append(first.factors)
-        _section(report, measurement, first, done)
+        _section(report, measurement, first, done, shared)
     name = f"GN1_{100 * settings.working_point:.0f}"
     run.out.mkdir(parents=True, exist_ok=True)
     tagger, _, point = name.partition("_")
@@ -300,8 +308,11 @@ def scale_factors(settings: ScaleFactorSettings, run: Run) -> Result:
     return run.finish(report, result, settings)
 
 
-def _metrics(measurement: Measurement, done: list[Experiment]) -> list[Metric]:
-    """Means over the pseudo-experiments, and means and widths of pulls with their errors."""
+def _metrics(measurement: Measurement, done: list[Experiment], shared: NDArray[np.float64]) -> list[Metric]:
+    """Means over the pseudo-experiments, and means and widths of pulls with their errors.
+
+    That of a mean has two parts: the number of pseudo-experiments, and the offset `shared` (B,) by them all.
+    """
     metrics, number = [], len(done)
     every = {
         "scale_factor": np.array([one.factors.value for one in done]),
@@ -322,7 +333,8 @@ def _metrics(measurement: Measurement, done: list[Experiment]) -> list[Metric]:
                 float(values[:, k].std(ddof=1)),
                 {**at, "kind": kind},
             )
-            found.append(("pull_mean", of, mean, width / number**0.5))
+            error = every["total_error" if kind == "total" else "statistical_error"][:, k].mean()
+            found.append(("pull_mean", of, mean, float(np.hypot(width / number**0.5, shared[k] / error))))
             found.append(("pull_width", of, width, width / (2 * number) ** 0.5))
         metrics += [
             Metric(name=name, at=where, method="gn1", sample="pseudo-data", value=value, error=error)
@@ -331,7 +343,13 @@ def _metrics(measurement: Measurement, done: list[Experiment]) -> list[Metric]:
     return metrics
 
 
-def _section(report: Report, measurement: Measurement, nominal: Experiment, done: list[Experiment]) -> None:
+def _section(
+    report: Report,
+    measurement: Measurement,
+    nominal: Experiment,
+    done: list[Experiment],
+    shared: NDArray[np.float64],
+) -> None:
     """Table and figures of one flavour."""
     first, flavour = nominal.factors, measurement.flavour
     how = {
@@ -342,17 +360,24 @@ def _section(report: Report, measurement: Measurement, nominal: Experiment, done
     report.section(f"{flavour}-jets: {how}")
     bins = [f"{low:.0f}-{high:.0f}" for low, high in zip(first.edges[:-1], first.edges[1:], strict=True)]
     pulls = np.array([one.pull(True) for one in done])
+    mean, width = pulls.mean(axis=0), pulls.std(axis=0, ddof=1)
+    error = np.mean([one.factors.error for one in done], axis=0)
+    mean_error = np.hypot(width / len(done) ** 0.5, shared / error)
     systematic = np.sqrt(np.maximum(first.error**2 - first.statistical_error**2, 0))
     rows = [
         [
             name, f"{100 * first.efficiency[k]:.2f} %",
             f"{first.value[k]:.3f} ± {first.statistical_error[k]:.3f} ± {systematic[k]:.3f}",
-            f"{nominal.truth[k]:.3f}", f"{pulls[:, k].mean():+.2f}", f"{pulls[:, k].std(ddof=1):.2f}",
+            f"{nominal.truth[k]:.3f}", f"{mean[k]:+.2f} ± {mean_error[k]:.2f}",
+            f"{width[k]:.2f} ± {width[k] / (2 * len(done)) ** 0.5:.2f}",
         ]
         for k, name in enumerate(bins)
     ]  # fmt: skip
     columns = ["pT [GeV]", "efficiency in simulation", "scale factor", "true", "mean pull", "width of pulls"]
-    text = "Scale factors, errors statistical and systematic; pulls by both over the pseudo-experiments."
+    text = (
+        "Scale factors, errors statistical and systematic; pulls by both over the pseudo-experiments. The "
+        "error of their mean includes what they share, the fluctuations of what they are drawn from."
+    )
     report.table(columns, rows, text)
     sources = [
         [name, *(f"{shift[k]:+.4f}" for shift in first.systematic.values())] for k, name in enumerate(bins)
