@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# A worker per core; what shares fixtures shares a worker (tests/conftest.py).
+WORKERS = -n logical --maxprocesses 8 --dist loadgroup
 
 .PHONY: run test test-all style docs clean
 
@@ -9,10 +11,10 @@ run: $(VENV)/.run
 	$(BIN)/femtobarn run gn1 --scale quick
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q -m "not slow" $(WORKERS)
 
 test-all: $(VENV)/.test
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(WORKERS)
 
 style: $(VENV)/.style
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -1,4 +1,4 @@
-"""Where the independent data lie, for every test that reads them."""
+"""Where the independent data lie, and which tests share a process when several run them."""
 
 import os
 from collections.abc import Iterator
@@ -7,6 +7,18 @@ from pathlib import Path
 import pytest
 
 PROJECT = Path(__file__).parents[1]
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported, and for what the tests start
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What shares a fixture stays in one process: the tests of a file, in the contract those of a method."""
+    for item in items:
+        method = getattr(item, "callspec", None) and item.callspec.params.get("name")
+        group = method if method and item.path.parent.name == "contract" else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(str(group)))
 
 
 @pytest.fixture(scope="session")

@@ -282,7 +282,8 @@ def test_overfits(name: str) -> None:
     # What small networks bear is too much for large ones, whose paper says so.
     paper = method.default_training().learning_rate
     rate = 3e-3 if paper >= 1e-3 else paper
-    training = Training(epochs=120, batch_size=64, learning_rate=rate, progress="none", accelerator="cpu")
+    training = Training(epochs=160, batch_size=64, learning_rate=rate, schedule="cosine", progress="none",
+                        accelerator="cpu")  # fmt: skip
     method.fit(sample, training=training)
     batch = batch_of(sample, method)
     predicted = np.stack(

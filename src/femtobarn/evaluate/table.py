@@ -60,24 +60,39 @@ def table_rows(folder: str | Path) -> list[dict[str, str]]:
 
 
 def markdown_table(folder: str | Path) -> str:
-    """A table per recipe as Markdown, for the README: a column per method, published numbers in brackets."""
+    """Tables per recipe as Markdown, for the README, published numbers in brackets.
+
+    A column per method and a row per quantity; of more than six methods a row per method, sample by sample.
+    """
     recipes: dict[str, list[dict[str, str]]] = defaultdict(list)
     for row in table_rows(folder):
         recipes[row["recipe"]].append(row)
     lines: list[str] = []
     for recipe, rows in recipes.items():
         methods = list(dict.fromkeys(row["method"] for row in rows))
-        cells: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+        what = list(dict.fromkeys((row["sample"], row["quantity"]) for row in rows))
+        cells: dict[tuple[str, str, str], str] = defaultdict(str)
         for row in rows:
             paper = f" ({row['paper']})" if row["paper"] else ""
-            cells[row["sample"], row["quantity"]][row["method"]] = row["ours"] + paper
-        lines += [f"**{recipe}**", "", _markdown_row(["sample", "quantity", *methods])]
-        lines.append("|" + "---|" * (len(methods) + 2))
-        for (sample, quantity), by_method in cells.items():
-            lines.append(_markdown_row([sample, quantity, *(by_method.get(m, "") for m in methods)]))
+            cells[row["sample"], row["quantity"], row["method"]] = row["ours"] + paper
+        lines += [f"**{recipe}**", ""]
+        if len(methods) <= 6:
+            head = ["sample", "quantity", *methods]
+            lines += _markdown([head, *([*one, *(cells[*one, m] for m in methods)] for one in what)])
+        else:
+            for sample in dict.fromkeys(sample for sample, _ in what):
+                quantities = [quantity for other, quantity in what if other == sample]
+                body = [[m, *(cells[sample, quantity, m] for quantity in quantities)] for m in methods]
+                lines += _markdown([[sample, *quantities], *(row for row in body if any(row[1:]))])
         sources = sorted({row["source"] for row in rows if row["source"]})
-        lines += ["", f"In brackets: {', '.join(sources)}.", ""] if sources else [""]
+        lines += [f"In brackets: {', '.join(sources)}.", ""] if sources else []
     return "\n".join(lines)
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table, the first row its head, and an empty one."""
+    head, *body = (_markdown_row(row) for row in rows)
+    return [head, "|" + "---|" * len(rows[0]), *body, ""]
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -213,6 +214,10 @@ def _note(path: Path) -> Path:
     return path.with_name(path.name + ".json")
 
 
+_PARSER = Lock()
+"""CPython's `ast.parse` counts its depth for all threads together: two at once raise SystemError."""
+
+
 @cache
 def code_version(*modules: str) -> str:
     """Hash of what modules of femtobarn, and all of ours that they import, do: comments do not count."""
@@ -234,7 +239,8 @@ def _imported(modules: Sequence[str]) -> dict[str, ast.Module]:
         spec = find_spec(name)
         if name in trees or spec is None or spec.origin is None:
             continue
-        trees[name] = ast.parse(Path(spec.origin).read_text())
+        with _PARSER:
+            trees[name] = ast.parse(Path(spec.origin).read_text())
         if name in map("femtobarn.{}".format, modules) and spec.submodule_search_locations:
             waiting += [f"{name}.{file.stem}" for file in Path(spec.origin).parent.glob("[!_]*.py")]
         for node in ast.walk(trees[name]):
