@@ -109,7 +109,9 @@ SCALES = {
     ),
     "standard": ScaleFactorSettings(
         tagger=gn1.SCALES["quick"],
-        events={"dilepton": 100_000, "one lepton": 250_000, "dijet": 200_000},
+        events={"dilepton": 60_000, "one lepton": 150_000, "dijet": 150_000},
+        working_point=0.77,
+        fraction=0.1,
     ),
 }
 
