@@ -5,7 +5,7 @@
 PYTHON is the interpreter of an environment with `salt-ml==0.13.0`; made, beside torch, by
 
     pip install torch==2.13.0 h5py hdf5plugin pyyaml filelock scipy tqdm rich requests
-    pip install --no-deps salt-ml==0.13.0 lightning==2.6.1 torchmetrics==1.8.2 lightning-utilities \
+    pip install --no-deps salt-ml==0.13.0 lightning==2.6.1 torchmetrics==1.8.2 lightning-utilities packaging \
         atlas-ftag-tools==0.3.3
 
 Both sides read the same HDF5 file in the ATLAS layout, written here: jets as they are in the sample (without
