@@ -2,11 +2,13 @@
 
 import numpy as np
 
+from femtobarn.evaluate.figures import binned_figure
 from femtobarn.evaluate.flavour_metrics import flavour_metrics
 from femtobarn.evaluate.flavour_scores import FlavourScores, Jets
 from femtobarn.evaluate.ladder import ladder_figure, step_metrics, step_rows
+from femtobarn.evaluate.metrics import Estimate
 from femtobarn.evaluate.result import At
-from femtobarn.evaluate.style import Caption, to_svg
+from femtobarn.evaluate.style import Caption, lines_for, to_svg
 from toys import toy_jets, toy_prediction
 
 AT: At = {"b_efficiency": 0.7, "f_c": 0.05, "f_c_choice": "common"}
@@ -51,3 +53,18 @@ def test_the_figure_has_a_place_for_every_tagger_and_open_markers_for_published_
     assert len(hollow) == 4
     assert all(list(line.get_ydata()) == [100.0] for line in hollow)
     assert "<svg" in to_svg(figure, "ladder")
+
+
+def test_sixteen_methods_stay_inside_their_bin() -> None:
+    lines = lines_for([f"m{number}" for number in range(16)], {})
+    values = {name: Estimate(np.array([0.7, 0.6]), np.array([0.01, 0.01])) for name in lines}
+    figure = binned_figure({"efficiency": values}, [20.0, 50.0, 100.0], lines, Caption(sample="ttbar"))
+    drawn = [line.get_xdata() for line in figure.axes[0].lines if len(line.get_xdata()) == 2]
+    first = sorted(float(x[0]) for x in drawn if line_inside(x))
+    assert len(first) >= 16
+    assert first[0] > 20 and first[-1] < 50
+
+
+def line_inside(x: object) -> bool:
+    first, last = np.asarray(x, dtype=np.float64)
+    return bool(first < 50 < last)

@@ -203,7 +203,8 @@ def binned_figure(
         figure, axes = canvas(inches)
         for number, (panel, (label, methods)) in enumerate(zip(axes, panels.items(), strict=True)):
             for place, (name, values) in enumerate(methods.items()):
-                points(panel, bounds, values, lines[name], (place - (len(methods) - 1) / 2) * 0.09)
+                shift = (place - (len(methods) - 1) / 2) * min(0.09, 0.9 / len(methods))
+                points(panel, bounds, values, lines[name], shift)
             legend = 0.08 + (0 if number else 0.26 * rows / inches[0])  # share of the panel's height
             if any(isinstance(values, Rejection) for values in methods.values()):
                 low, high = span([levels(values) for values in methods.values()])
