@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from femtobarn.errors import InputError
-from femtobarn.evaluate.figures import confusion_figure
+from femtobarn.evaluate.figures import confusion_figure, origin_auc_figure
 from femtobarn.evaluate.flavour import (
     FlavourScores,
     Jets,
@@ -20,7 +20,7 @@ from femtobarn.evaluate.flavour import (
     flavour_metrics,
     flavour_page,
 )
-from femtobarn.evaluate.metrics import Survival, rejection
+from femtobarn.evaluate.metrics import Estimate, Survival, rejection
 from femtobarn.evaluate.report import Cell, Report
 from femtobarn.evaluate.result import Reference, Result, with_references
 from femtobarn.evaluate.style import Caption, lines_for, to_svg
@@ -236,3 +236,16 @@ def test_a_page_of_fourteen_jets() -> None:
     report = Report("few")
     flavour_figures(report, jets, [tagger], caption=Caption(), own={"gn1": choose_fraction(jets, tagger)})
     assert len(report.figures) > 15
+
+
+def test_a_tagger_with_one_more_track_class_has_its_points_in_the_right_rows() -> None:
+    classes = {"gn1": ["Primary", "FromB", "Other"], "gn2": ["Primary", "FromTau", "FromB", "Other"]}
+    areas = {name: Estimate(np.full(len(own), 0.9), np.full(len(own), 0.01)) for name, own in classes.items()}
+    figure = origin_auc_figure(
+        areas, dict.fromkeys(classes, 0.9), classes, lines_for(list(classes)), Caption()
+    )
+    axes = figure.axes[0]
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    assert sorted(rows) == sorted(classes["gn2"])
+    for points, own in zip([bars.lines[0] for bars in axes.containers], classes.values(), strict=True):
+        assert [rows[round(float(y))] for y in points.get_ydata()] == own

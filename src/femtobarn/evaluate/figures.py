@@ -261,23 +261,25 @@ def confusion_figure(
 
 
 def origin_auc_figure(
-    areas: Mapping[str, Estimate], means: Mapping[str, float], classes: Sequence[str], lines: Mapping[str,
-    Line], caption: Caption,
+    areas: Mapping[str, Estimate], means: Mapping[str, float], classes: Mapping[str, Sequence[str]],
+    lines: Mapping[str, Line], caption: Caption,
 ) -> Figure:  # fmt: skip
-    """One-vs-rest AUC of each track origin, a row each, for each method that classifies tracks."""
+    """One-vs-rest AUC of each track origin, a row each, for each method, whose classes are its own."""
+    rows = list(dict.fromkeys(name for own in classes.values() for name in own))
     with figure_style():
-        figure, (axes,) = canvas((0.45 * len(classes) + 0.3 * len(areas),), left=1.6)
+        figure, (axes,) = canvas((0.45 * len(rows) + 0.3 * len(areas),), left=1.6)
         for place, (name, area) in enumerate(areas.items()):
             line = lines[name]
             shift = (place - (len(areas) - 1) / 2) * 0.22
+            y = [rows.index(own) + shift for own in classes[name]]
             axes.errorbar(
-                area.value, np.arange(len(classes)) + shift, xerr=area.error, fmt=line.marker,
-                color=line.colour, label=f"{line.label}, mean {means[name]:.3f}", capsize=0,
+                area.value, y, xerr=area.error, fmt=line.marker, color=line.colour, capsize=0,
+                label=f"{line.label}, mean {means[name]:.3f}",
             )  # fmt: skip
             axes.axvline(means[name], color=line.colour, linestyle=line.dash, linewidth=1.2, zorder=0)
-        axes.set_yticks(range(len(classes)), classes)
+        axes.set_yticks(range(len(rows)), rows)
         axes.tick_params(axis="y", which="minor", left=False, right=False)
-        axes.set_ylim(len(classes) - 0.4 + 0.6 * len(areas), -0.6)  # room for the legend
+        axes.set_ylim(len(rows) - 0.4 + 0.6 * len(areas), -0.6)  # room for the legend
         lowest = np.nanmin([np.nanmin(area.value) for area in areas.values()])
         axes.set_xlim(min(0.79, np.floor(20 * lowest - 0.3) / 20), 1.0)
         axes.grid(axis="x", color="0.9")

@@ -290,7 +290,8 @@ class Page:
         if judged:
             tagger, label = judged[-1], self.lines[judged[-1].name].label
             classes, known = tagger.origin_classes, labels >= 0
-            figure = figures.origin_auc_figure(areas, means, classes, self.lines, self.caption)
+            own = {one.name: one.origin_classes for one in judged}
+            figure = figures.origin_auc_figure(areas, means, own, self.lines, self.caption)
             self.show(figure, "Area under the ROC curve of each track origin, and their mean.", "origin-auc")
             curves = origin_curves(labels, probabilities, weights, classes)
             figure = figures.origin_roc_figure(curves, self.caption)
