@@ -19,12 +19,16 @@ from femtobarn.evaluate.style import Caption, canvas, figure_style, headline, lo
 __all__ = ["ladder_figure", "step_metrics", "step_rows"]
 
 QUANTITIES = {"light_rejection": "Light-jet rejection", "c_rejection": "$c$-jet rejection"}
+LEAST = 1.1
+"""Rejection below which a tagger does not tell jets apart."""
 COLOURS = ("#e76300", "#3f90da", "#bd1f01", "#832db6")
 MARKERS = "o^sD"
 
 
 def ladder_figure(metrics: Sequence[Metric], labels: Mapping[str, str], caption: Caption) -> Figure:
     """Light- and c-rejection of every method at every b-efficiency; open markers are the published ones.
+
+    An efficiency that a method only reaches by tagging nearly everything has no point.
 
     Args:
         metrics: of one sample and one choice of f_c.
@@ -43,8 +47,9 @@ def ladder_figure(metrics: Sequence[Metric], labels: Mapping[str, str], caption:
                     "color": COLOURS[number % 4], "linestyle": "none", "marker": MARKERS[number % 4]
                 }  # fmt: skip
                 these = [
-                    m for m in rejections if m.name == quantity and m.at["b_efficiency"] == point and m.value
-                ]
+                    m for m in rejections
+                    if m.name == quantity and m.at["b_efficiency"] == point and (m.value or 0) > LEAST
+                ]  # fmt: skip
                 x = np.array([place[m.method] for m in these]) + 0.08 * (number - (len(points) - 1) / 2)
                 y = np.array([m.value for m in these], dtype=np.float64)
                 error = [math.hypot(m.error or 0, m.error_seed or 0) for m in these]
