@@ -18,6 +18,7 @@ from pathlib import Path
 
 import awkward as ak
 import numpy as np
+import torch
 
 import femtobarn as fb
 from femtobarn.data.atlas import AtlasWriter
@@ -54,9 +55,11 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--batch", type=int, default=250)
     parser.add_argument("--rate", type=float, default=5e-4)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--out", type=Path, default=Path("results/gn2-accuracy-benchmark.json"))
     given = parser.parse_args()
+    torch.set_num_threads(given.threads)
     first = Result.start("gn2-accuracy", "benchmark", seed=1, command=" ".join(["python", *sys.argv]))
     training = Training(
         optimiser="adamw", learning_rate=given.rate, weight_decay=1e-5, schedule="one-cycle", warmup=0.1,
@@ -77,7 +80,7 @@ def main() -> None:
             tagger = GN2().fit(fb.open(train), training=training.with_(seed=seed))
             ours = FlavourScores.from_prediction(tagger.predict(fb.open(test)), "gn2", seeds=[seed])
             command = [given.salt, HERE / "salt_train.py", train, test, folder / "salt.npy"]
-            for name in ("epochs", "batch", "rate"):
+            for name in ("epochs", "batch", "rate", "threads"):
                 command += [f"--{name}", str(getattr(given, name))]
             subprocess.run([*command, "--seed", str(seed)], check=True)
             said = dict(zip(FLAVOURS, np.load(folder / "salt.npy").T.astype(np.float64), strict=True))
