@@ -50,6 +50,8 @@ def table_rows(folder: str | Path) -> list[dict[str, str]]:
                     "recipe": f"{result.recipe} ({result.scale})",
                     "sample": metric.sample,
                     "quantity": _quantity(metric),
+                    "name": metric.name.replace("_", " "),
+                    "where": _where_shown(metric),
                     "method": metric.method,
                     "ours": shown_metric(metric),
                     "paper": "" if metric.reference is None else rounded(metric.reference),
@@ -62,7 +64,8 @@ def table_rows(folder: str | Path) -> list[dict[str, str]]:
 def markdown_table(folder: str | Path) -> str:
     """Tables per recipe as Markdown, for the README, published numbers in brackets.
 
-    A column per method and a row per quantity; of more than six methods a row per method, sample by sample.
+    A column per method and a row per quantity; of more than six methods a row per method, sample by sample;
+    of one method, of which nothing is published, a column per quantity and a row per place of measurement.
     """
     recipes: dict[str, list[dict[str, str]]] = defaultdict(list)
     for row in table_rows(folder):
@@ -76,7 +79,13 @@ def markdown_table(folder: str | Path) -> str:
             paper = f" ({row['paper']})" if row["paper"] else ""
             cells[row["sample"], row["quantity"], row["method"]] = row["ours"] + paper
         lines += [f"**{recipe}**", ""]
-        if len(methods) <= 6:
+        if len(methods) == 1 and not any(row["paper"] for row in rows):
+            names = list(dict.fromkeys(row["name"] for row in rows))
+            at = list(dict.fromkeys((row["sample"], row["where"]) for row in rows))
+            found = {(row["sample"], row["where"], row["name"]): row["ours"] for row in rows}
+            head = ["sample", "at", *names]
+            lines += _markdown([head, *([*one, *(found.get((*one, n), "") for n in names)] for one in at)])
+        elif len(methods) <= 6:
             head = ["sample", "quantity", *methods]
             lines += _markdown([head, *([*one, *(cells[*one, m] for m in methods)] for one in what)])
         else:
@@ -139,15 +148,23 @@ def _what(metric: Metric) -> tuple[str, str, str]:
 
 
 def _quantity(metric: Metric) -> str:
-    where = _where({name: value for name, value in metric.at.items() if name not in ("f_c", "f_c_choice")})
+    where = _where_shown(metric)
     return metric.name.replace("_", " ") + (f" {where}" if where else "")
 
 
+def _where_shown(metric: Metric) -> str:
+    return _where({name: value for name, value in metric.at.items() if name not in ("f_c", "f_c_choice")})
+
+
 def _where(at: At) -> str:
-    """`at 70 % b-efficiency, exclusive`."""
+    """`at 70 % b-efficiency, exclusive`, `b, pt 20-35`."""
     parts = []
     for name, value in at.items():
-        if name in PERCENT:
+        if name == "pt_min" and "pt_max" in at:
+            parts.append(f"pt {value:g}-{at['pt_max']:g}")
+        elif name == "pt_max" and "pt_min" in at:
+            continue
+        elif name in PERCENT:
             parts.append(f"at {percent(float(value))} {name.replace('_', '-')}")
         elif isinstance(value, str):
             parts.append(value)

@@ -17,13 +17,13 @@ from femtobarn.calibration.closure import (
     pseudo_experiments,
     shared_offset,
 )
+from femtobarn.calibration.closure_page import closure_metrics, closure_section
 from femtobarn.calibration.combinatorial import Pairs
 from femtobarn.calibration.negative_tags import TaggedJets, flipped
 from femtobarn.calibration.scale_factors import event_weights, write_correctionlib
 from femtobarn.calibration.selection import dilepton_pairs, w_pairs
 from femtobarn.data import Sample, open_sample
 from femtobarn.data.atomic import atomic
-from femtobarn.evaluate.closure import closure_metrics, closure_section
 from femtobarn.evaluate.flavour_scores import FlavourScores, Jets
 from femtobarn.evaluate.metrics import Survival
 from femtobarn.evaluate.report import Report
