@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from femtobarn.errors import InputError
+from femtobarn.statistics.estimate import Estimate
 
 __all__ = [
     "Confusion",
@@ -34,13 +35,6 @@ __all__ = [
 Floats = NDArray[np.float64]
 
 CONFIDENCE = 0.95
-
-
-class Estimate(NamedTuple):
-    """Values with their statistical standard deviations, arrays of one shape; NaN where undefined."""
-
-    value: Floats
-    error: Floats
 
 
 class Rejection(NamedTuple):
