@@ -90,8 +90,8 @@ def main() -> None:
             metrics = [m for m in metrics if m.at.get("f_c_choice") == "common" and "relative_to" not in m.at]
             metrics += step_metrics(jets, salt, ours, path.stem, AT, 0.05)
             parts.append(first.model_copy(update={"metrics": metrics}))
-    result = combine(parts)
-    result.write(given.out)
+            result = combine(parts)
+            result.write(given.out)  # after each seed, since salt takes its time
     for metric in result.metrics:
         print(metric.name, metric.method, metric.at, metric.value, metric.error, metric.error_seed)
 
