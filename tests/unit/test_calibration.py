@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import awkward as ak
 import numpy as np
 import pytest
 
-from femtobarn.calibration.closure import (
-    LightMeasurement,
-    PairMeasurement,
-    pseudo_experiments,
-    shared_offset,
-)
+from femtobarn.calibration.chance import tag_probability, tags_by_chance
+from femtobarn.calibration.closure import LightMeasurement, PairMeasurement, offset, pseudo_experiments
 from femtobarn.calibration.combinatorial import PairLikelihood, Pairs
 from femtobarn.calibration.negative_tags import TaggedJets, flipped, light_scale_factor
 from femtobarn.calibration.scale_factors import ScaleFactors, event_weights, write_correctionlib
@@ -61,23 +58,44 @@ def test_the_truth_of_data_is_not_asked_for() -> None:
         blind.efficiency(3)
 
 
-def test_pulls_of_pseudo_experiments() -> None:
-    """With a nuisance that the measurement feels, statistical pulls are too wide and total ones are not.
+def by_chance(pairs: Pairs, efficiency: np.ndarray) -> Pairs:
+    """The same pairs with all outcomes of their tags."""
+    tagged, share = tags_by_chance(np.where(pairs.target, efficiency[pairs.bins], 0.10))
+    bins, target = np.tile(pairs.bins, (4, 1)), np.tile(pairs.target, (4, 1))
+    return Pairs(bins, np.tile(pairs.region, 4), tagged, share, target)
 
-    Means are not 0: a pool of ten times the data and a simulation of twenty have fluctuations of their own,
-    the same in all experiments, of about 0.4 standard deviations.
-    """
-    data, simulation = toy_pairs(100_000, TRUE, 0.6, 4), toy_pairs(200_000, SIMULATED, 0.6, 5)
+
+def test_pulls_of_pseudo_experiments() -> None:
+    """With a nuisance that the measurement feels, statistical errors are too small and total ones are not."""
+    pairs = toy_pairs(50_000, TRUE, 0.6, 4)
+    data, simulation = by_chance(pairs, TRUE), by_chance(pairs, SIMULATED)
     responses = tuple(
-        {"mistags": 0.3 * (~pairs.target & pairs.tagged).sum(axis=1)} for pairs in (data, simulation)
+        {"mistags": 0.3 * (~every.target & every.tagged).sum(axis=1)} for every in (data, simulation)
     )
-    measurement = PairMeasurement("b", np.arange(4.0), data, simulation, responses, 2, ((1, 1),))
-    nominal, *done = pseudo_experiments(measurement, 50, 0.1, np.random.default_rng(6))
-    assert all(one.valid for one in done) and np.abs(nominal.pull(True)).max() < 4
-    statistical, total = (np.array([one.pull(kind) for one in done]) for kind in (False, True))
-    assert (np.abs(total.mean(axis=0)) < 1.2).all()
-    assert (np.abs(total.std(axis=0, ddof=1) - 1) < 0.35).all()
-    assert statistical[:, 0].std() > 1.15 * total[:, 0].std()
+    measurement = PairMeasurement("b", np.arange(4.0), data, simulation, responses, 2, ((1, 1),), 4)
+    np.testing.assert_allclose(measurement.truth(data.weights), TRUE / SIMULATED)
+    done = pseudo_experiments(measurement, 40, 0.2, np.random.default_rng(6))
+    assert len(done.valid.drawn) == 40 and np.abs(done.nominal.pull(True)).max() < 4
+    for pulls in done.pulls.values():
+        assert (np.abs(pulls.mean(axis=0)) < 4 / 40**0.5).all()
+        assert (np.abs(pulls.std(axis=0, ddof=1) - 1) < 4 / 80**0.5).all()
+    blind = np.array([one.pull(False) for one in done.drawn])
+    assert blind[:, 0].std() > 1.15 * done.pulls["total"][:, 0].std()
+
+
+def test_chances_are_learnt_by_flavour() -> None:
+    rng = np.random.default_rng(9)
+    flavour, pt = rng.integers(0, 2, 40_000), rng.uniform(0, 1, 40_000)
+    true = np.where(flavour == 1, 0.6 + 0.2 * pt, 0.1)
+    features = np.stack([flavour, pt], axis=1).astype(np.float64)
+    found = tag_probability(features, rng.random(40_000) < true)(features[:10_000])
+    assert np.sqrt(np.mean((found - true[:10_000]) ** 2)) < 0.02
+    tagged, share = tags_by_chance(found[:6].reshape(3, 2))
+    assert tagged.shape == (12, 2)
+    np.testing.assert_allclose(share.reshape(4, 3).sum(axis=0), 1)
+    np.testing.assert_allclose(
+        (share[:, None] * tagged).reshape(4, 3, 2).sum(axis=0), found[:6].reshape(3, 2)
+    )
 
 
 def light_jets(number: int, rate: float, seed: int) -> TaggedJets:
@@ -102,33 +120,43 @@ def test_negative_tags() -> None:
 def test_pulls_of_negative_tags() -> None:
     """With a source that makes positive tags alone more frequent: only total errors know of it."""
     edges = np.array([20.0, 100.0])
-    data, simulation = light_jets(40_000, 0.05, 3), light_jets(160_000, 0.05, 4)
+    data, simulation = light_jets(20_000, 0.05, 3), light_jets(80_000, 0.05, 4)
     widths = {}
     for size in (0.0, 0.2):
         responses = tuple({"long-lived": size * (jets.light & jets.tagged)} for jets in (data, simulation))
         measurement = LightMeasurement("light", edges, data, simulation, responses)
-        nominal, *done = pseudo_experiments(measurement, 120, 0.25, np.random.default_rng(5))
-        assert np.abs(nominal.pull(True)).max() < 4
-        pulls = np.array([[one.pull(False)[0], one.pull(True)[0]] for one in done])
+        done = pseudo_experiments(measurement, 100, 0.5, np.random.default_rng(5))
+        assert np.abs(done.nominal.pull(True)).max() < 4
+        pulls = np.array([[one.pull(False)[0], one.pull(True)[0]] for one in done.drawn])
         widths[size] = pulls.std(axis=0, ddof=1)
     np.testing.assert_allclose(widths[0.0], 1, atol=0.2)
     assert widths[0.2][0] > 1.4
     np.testing.assert_allclose(widths[0.2][1], 1, atol=0.25)
 
 
-def test_what_all_pseudo_experiments_share() -> None:
-    """The spread of measured minus true over independent pools is what one pool's own events tell."""
+def test_tags_themselves_are_counted() -> None:
+    edges = np.array([20.0, 50.0, 100.0])
+    data, simulation = (
+        replace(jets, counted=jets.tagged)
+        for jets in (light_jets(200_000, 0.06, 1), light_jets(400_000, 0.05, 2))
+    )
+    value, covariance = light_scale_factor(data, simulation, edges)
+    assert (np.abs(value - 1.2) < 4 * np.sqrt(np.diag(covariance))).all()
+
+
+def test_the_error_of_an_offset() -> None:
+    """It is the spread of measured minus true over samples that are independent."""
     edges = np.array([20.0, 60.0, 100.0])
     offsets, told = [], []
     for seed in range(60):
         data, simulation = light_jets(20_000, 0.05, 100 + seed), light_jets(20_000, 0.05, 500 + seed)
         measurement = LightMeasurement("light", edges, data, simulation, ({}, {}))
-        ones = np.ones(20_000)
-        offsets.append(measurement.factors(0.1 * ones, ones)[0] - measurement.truth(ones))
-        if seed < 10:
-            told.append(shared_offset(measurement, 0.1, np.random.default_rng(seed), 40))
+        value, error = offset(measurement, np.random.default_rng(seed), 40 if seed < 10 else 2)
+        offsets.append(value)
+        told += [error] if seed < 10 else []
     spread = np.std(offsets, axis=0, ddof=1)
     np.testing.assert_allclose(np.mean(told, axis=0), spread, rtol=0.3)
+    assert (np.abs(np.mean(offsets, axis=0)) < 4 * spread / 60**0.5).all()
 
 
 def test_bins_without_jets_are_refused() -> None:
@@ -207,6 +235,7 @@ def test_scale_factors_written_and_applied(tmp_path: Path) -> None:
         for flavour, (value, efficiency) in make.items()
     ]
     np.testing.assert_allclose(factors[0].error, np.hypot([0.02, 0.01], [0.09, 0.095]))
+    np.testing.assert_array_equal(factors[0].at(np.array([10.0, 49.0, 51.0, 900.0])), [0.9, 0.9, 0.95, 0.95])
     file = tmp_path / "sf.json"
     write_correctionlib(factors, "GN1", "70", file)
     rng = np.random.default_rng(8)

@@ -1,16 +1,22 @@
 """Does a calibration close? Pseudo-experiments in which the truth is known and the world differs by chance.
 
-In each one data are drawn anew from a pool of collisions, and the nuisance parameters theta from unit
-Gaussians: an event counts exp(sum_k theta_k r_k), r_k being its response to one standard deviation of source
-k. The simulation's events are drawn anew too. The measurement knows none of this. Its pull is
-(measured - true) / error, and it closes if pulls have mean 0 and width 1. Where jets are measured one by one
-they are the events.
+Two of the three things that fluctuate are those of a real measurement: which events data hold, and which the
+simulation. Both are drawn anew in each pseudo-experiment, by Poisson numbers. The third are the nuisance
+parameters theta, from unit Gaussians: an event counts exp(sum_k theta_k r_k), r_k being its response to one
+standard deviation of source k. The measurement knows none of this. The truth is the efficiency of the pool
+that data are drawn from, with the nuisances as drawn. A pull is (measured - true) / error, and the
+measurement closes if pulls have mean 0 and width 1: by the statistical error where the nuisances stay at 0,
+by the total error where they are drawn.
+
+What all pseudo-experiments share does not average out. If the pools of data and simulation are samples of
+their own, their differences by chance are of the size sqrt(fraction) of a statistical error; see
+`calibration.chance` for pools that have none, and `offset` for what the samples themselves say.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -22,13 +28,14 @@ from femtobarn.calibration.scale_factors import ScaleFactors
 from femtobarn.errors import InputError
 
 __all__ = [
+    "Closure",
     "Experiment",
     "LightMeasurement",
     "Measurement",
     "PairMeasurement",
-    "measured",
+    "drawn_anew",
+    "offset",
     "pseudo_experiments",
-    "shared_offset",
     "shifts",
     "simulation_spread",
 ]
@@ -53,8 +60,12 @@ class Measurement(Protocol):
         """Of data and of simulation, (events,) for each source of uncertainty."""
 
     @property
-    def sizes(self) -> tuple[int, int]:
-        """Events of the pool of data, and of the simulation."""
+    def outcomes(self) -> int:
+        """Rows that are one event with other tags: of E events, row k belongs to event k modulo E."""
+
+    @property
+    def rates(self) -> tuple[Array, Array]:
+        """How often each row of the pool of data, and of the simulation, is expected."""
 
     @property
     def efficiency(self) -> Array:
@@ -64,12 +75,12 @@ class Measurement(Protocol):
         """Scale factors (B,), NaN where it fails, and the covariance from the statistics of data.
 
         Args:
-            data: how often each event of the pool is there.
-            simulation: factors on the weights of the simulation's events.
+            data: how often each row of the pool is there.
+            simulation: the same of the simulation's.
         """
 
     def truth(self, data: Array) -> Array:
-        """(B,) true efficiency in data, events weighted by these factors, over that of the simulation."""
+        """(B,) true efficiency in data, rows of the pool so often, over that of the simulation."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +94,13 @@ class PairMeasurement:
     responses: tuple[Responses, Responses]
     regions: int
     signal: tuple[tuple[int, int], ...]
+    outcomes: int = 1
+    """Rows that are one pair with other tags, see `calibration.chance`."""
 
     @property
-    def sizes(self) -> tuple[int, int]:
-        """Pairs of the pool of data, and of the simulation."""
-        return len(self.data), len(self.simulation)
+    def rates(self) -> tuple[Array, Array]:
+        """The weights of both."""
+        return self.data.weights, self.simulation.weights
 
     @property
     def efficiency(self) -> Array:
@@ -95,32 +108,35 @@ class PairMeasurement:
         return self.simulation.efficiency(len(self.edges) - 1)
 
     def factors(self, data: Array, simulation: Array) -> tuple[Array, Array]:
-        """Scale factors (B,) and their statistical covariance, events weighted by these factors."""
+        """Scale factors (B,) and their statistical covariance."""
         bins = len(self.edges) - 1
-        likelihood = PairLikelihood(self.simulation.weighted(simulation), bins, self.regions, self.signal)
-        fitted = likelihood.fit(self.data.weighted(data))
+        known = replace(self.simulation, weights=simulation)
+        likelihood = PairLikelihood(known, bins, self.regions, self.signal)
+        fitted = likelihood.fit(replace(self.data, weights=data))
         value, scale = fitted.value / self.efficiency, np.outer(self.efficiency, self.efficiency)
         return (value if fitted.valid else np.full(bins, np.nan)), fitted.covariance / scale
 
     def truth(self, data: Array) -> Array:
-        """(B,) true efficiency in data, events weighted by these factors, over that of the simulation."""
-        return self.data.weighted(data).efficiency(len(self.edges) - 1) / self.efficiency
+        """(B,) true efficiency in data, rows of the pool so often, over that of the simulation."""
+        return replace(self.data, weights=data).efficiency(len(self.edges) - 1) / self.efficiency
 
 
 @dataclass(frozen=True)
 class LightMeasurement:
-    """By negative tags."""
+    """By counting tagged jets, or negative tags."""
 
     flavour: str
     edges: Array
     data: TaggedJets
     simulation: TaggedJets
     responses: tuple[Responses, Responses]
+    outcomes: int = 1
+    """Rows that are one jet with other tags, see `calibration.chance`."""
 
     @property
-    def sizes(self) -> tuple[int, int]:
-        """Jets of the pool of data, and of the simulation."""
-        return len(self.data.pt), len(self.simulation.pt)
+    def rates(self) -> tuple[Array, Array]:
+        """The weights of both."""
+        return self.data.weights, self.simulation.weights
 
     @property
     def efficiency(self) -> Array:
@@ -128,80 +144,69 @@ class LightMeasurement:
         return self.simulation.efficiency(self.edges)
 
     def factors(self, data: Array, simulation: Array) -> tuple[Array, Array]:
-        """Scale factors (B,) and their statistical covariance, events weighted by these factors."""
-        varied = self.simulation.weighted(simulation)
-        value, covariance = light_scale_factor(self.data.drawn(data), varied, self.edges)
-        # What is measured is the rate in data, by e_neg(data) times the simulation's e / e_neg.
+        """Scale factors (B,) and their statistical covariance."""
+        varied = replace(self.simulation, weights=simulation)
+        there = replace(self.data, times=data, weights=np.ones(len(data)))
+        value, covariance = light_scale_factor(there, varied, self.edges)
+        # What is measured is the efficiency in data, which is the scale factor times that of the simulation
+        # as it was drawn.
         extrapolated = varied.efficiency(self.edges) / self.efficiency
         return value * extrapolated, covariance * np.outer(extrapolated, extrapolated)
 
     def truth(self, data: Array) -> Array:
-        """(B,) true efficiency in data, events weighted by these factors, over that of the simulation."""
-        return self.data.weighted(data).efficiency(self.edges) / self.efficiency
-
-
-def measured(
-    measurement: Measurement, data: Array, simulation: Array, systematic: Mapping[str, Array], spread: Array
-) -> ScaleFactors:
-    """The scale factors from data.
-
-    Args:
-        measurement: of one flavour.
-        data: how often each event of the pool is there.
-        simulation: factors on the weights of the simulation's events.
-        systematic: shifts from `shifts`.
-        spread: (B, B) covariance from the finite simulation.
-    """
-    value, covariance = measurement.factors(data, simulation)
-    return ScaleFactors(
-        measurement.flavour, measurement.edges, value, covariance + spread, measurement.efficiency, systematic
-    )
+        """(B,) true efficiency in data, rows of the pool so often, over that of the simulation."""
+        return replace(self.data, weights=data).efficiency(self.edges) / self.efficiency
 
 
 def shifts(measurement: Measurement, fraction: float) -> dict[str, Array]:
     """How the scale factors move when the simulation is varied by one standard deviation of each source.
 
-    Of those of a source that changes the simulation as it would data: a mistake in one is the opposite of a
-    change in the other. `fraction` is the part of the pool that data are.
+    Half the difference of up and down, of sources that change the simulation as they would data: a mistake in
+    one is the opposite of a change in the other. `fraction` is the part of the pool that data are.
     """
-    data, simulation = (np.ones(events) for events in measurement.sizes)
-    nominal, _ = measurement.factors(fraction * data, simulation)
-    return {
-        source: measurement.factors(fraction * data, np.exp(response))[0] - nominal
-        for source, response in measurement.responses[1].items()
-    }
+    data, simulation = measurement.rates
+    found = {}
+    for source, response in measurement.responses[1].items():
+        up, down = (
+            measurement.factors(fraction * data, simulation * np.exp(way * response))[0] for way in (1, -1)
+        )
+        found[source] = (up - down) / 2
+    return found
+
+
+def drawn_anew(rates: Array, outcomes: int, rng: np.random.Generator) -> Array:
+    """How often each row is there if the sample were simulated once more: its events by Poisson numbers."""
+    return rates * np.tile(rng.poisson(1.0, len(rates) // outcomes), outcomes)
 
 
 def simulation_spread(
-    measurement: Measurement, fraction: float, rng: np.random.Generator, times: int = 20
+    measurement: Measurement, fraction: float, rng: np.random.Generator, times: int = 60
 ) -> Array:
-    """(B, B) covariance of the scale factors from the finite simulation, its events drawn anew `times`."""
-    data, simulation = measurement.sizes
-    drawn = [
-        measurement.factors(np.full(data, fraction), rng.poisson(1.0, simulation).astype(np.float64))[0]
+    """(B, B) covariance of the scale factors from the finite simulation, drawn anew `times`."""
+    data, simulation = measurement.rates
+    found = [
+        measurement.factors(fraction * data, drawn_anew(simulation, measurement.outcomes, rng))[0]
         for _ in range(times)
     ]
-    good = np.array([value for value in drawn if np.isfinite(value).all()])
+    good = np.array([value for value in found if np.isfinite(value).all()])
     return np.atleast_2d(np.cov(good.T))
 
 
-def shared_offset(
-    measurement: Measurement, fraction: float, rng: np.random.Generator, times: int = 20
-) -> Array:
-    """(B,) standard deviation of measured minus true scale factors that all pseudo-experiments share.
+def offset(measurement: Measurement, rng: np.random.Generator, times: int = 60) -> tuple[Array, Array]:
+    """(B,) measured minus true scale factors with all of the pool as data, and its standard deviation.
 
-    They draw from one pool, whose true efficiency is known no better than its own events tell, and have one
-    simulation. Both are drawn anew `times`; each time all of the pool, scaled to the `fraction` that data
-    are, is measured.
+    That is from `times` in which pool and simulation are drawn anew, truth included; the systematic effects
+    of the sources are not in it.
     """
-    events, simulated = measurement.sizes
-    offsets = []
+    data, simulation = measurement.rates
+    found = []
     for _ in range(times):
-        pool = rng.poisson(1.0, events).astype(np.float64)
-        value, _ = measurement.factors(fraction * pool, rng.poisson(1.0, simulated).astype(np.float64))
-        offsets.append(value - measurement.truth(pool))
-    good = np.array([offset for offset in offsets if np.isfinite(offset).all()])
-    return np.asarray(good.std(axis=0, ddof=1), dtype=np.float64)
+        pool = drawn_anew(data, measurement.outcomes, rng)
+        value, _ = measurement.factors(pool, drawn_anew(simulation, measurement.outcomes, rng))
+        found.append(value - measurement.truth(pool))
+    good = np.array([one for one in found if np.isfinite(one).all()])
+    value, _ = measurement.factors(data, simulation)
+    return value - measurement.truth(data), np.asarray(good.std(axis=0, ddof=1), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -222,16 +227,46 @@ class Experiment:
         return bool(np.isfinite(self.pull(True)).all())
 
 
+@dataclass(frozen=True)
+class Closure:
+    """Pseudo-experiments.
+
+    Attributes:
+        nominal: with nuisances at 0 and all of the simulation.
+        fixed: with nuisances at 0.
+        drawn: with nuisances drawn.
+    """
+
+    nominal: Experiment
+    fixed: list[Experiment]
+    drawn: list[Experiment]
+
+    @property
+    def valid(self) -> Closure:
+        """Those whose measurement came to an end."""
+        fixed, drawn = ([one for one in some if one.valid] for some in (self.fixed, self.drawn))
+        return Closure(self.nominal, fixed, drawn)
+
+    @property
+    def pulls(self) -> dict[str, Array]:
+        """(experiments, B) by the statistical error with nuisances at 0, by the total one with them drawn."""
+        return {
+            "statistical": np.array([one.pull(False) for one in self.fixed]),
+            "total": np.array([one.pull(True) for one in self.drawn]),
+        }
+
+
 def pseudo_experiments(
     measurement: Measurement,
     number: int,
     fraction: float,
     rng: np.random.Generator,
+    replicas: int = 60,
     progress: Callable[[int, int], None] | None = None,
-) -> list[Experiment]:
-    """Repeat a measurement on a `fraction` of the pool of data: first with all nuisances at 0, then drawn.
+) -> Closure:
+    """Repeat a measurement on a `fraction` of the pool of data, `number` times each way.
 
-    Gives `number` + 1 experiments.
+    `replicas` is how often the simulation is drawn anew for the error that its size makes.
 
     Raises:
         InputError: when a bin has no jet of the flavour, or the measurement fails on all of the pool.
@@ -244,22 +279,31 @@ def pseudo_experiments(
             "take more events or wider bins"
         )
     systematic = shifts(measurement, fraction)
-    spread = simulation_spread(measurement, fraction, rng)
+    spread = simulation_spread(measurement, fraction, rng, replicas)
     if not all(np.isfinite(shift).all() for shift in (*systematic.values(), spread)):
         raise InputError(
             f"the measurement of {measurement.flavour}-jets fails: take more events or wider bins"
         )
-    responses, (events, simulated) = measurement.responses[0], measurement.sizes
-    experiments = []
-    for done in range(number + 1):
-        theta = rng.standard_normal(len(responses)) if done else np.zeros(len(responses))
-        change = np.exp(
-            sum((t * r for t, r in zip(theta, responses.values(), strict=True)), np.zeros(events))
-        )
-        drawn = rng.poisson(fraction * change).astype(np.float64)
-        simulation = rng.poisson(1.0, simulated).astype(np.float64) if done else np.ones(simulated)
-        factors = measured(measurement, drawn, simulation, systematic, spread)
-        experiments.append(Experiment(factors, measurement.truth(change)))
+    responses, (rates, simulated) = measurement.responses[0], measurement.rates
+
+    def experiment(theta: Array, simulation: Array) -> Experiment:
+        moved = sum((t * r for t, r in zip(theta, responses.values(), strict=True)), np.zeros(len(rates)))
+        world = rates * np.exp(moved)
+        data = rng.poisson(fraction * world).astype(np.float64)
+        value, covariance = measurement.factors(data, simulation)
+        factors = ScaleFactors(
+            measurement.flavour, measurement.edges, value, covariance + spread, measurement.efficiency,
+            systematic,
+        )  # fmt: skip
+        return Experiment(factors, measurement.truth(world))
+
+    nominal = experiment(np.zeros(len(responses)), simulated)
+    fixed: list[Experiment] = []
+    drawn: list[Experiment] = []
+    for done in range(number):
+        for size, into in ((0.0, fixed), (1.0, drawn)):
+            theta = size * rng.standard_normal(len(responses))
+            into.append(experiment(theta, drawn_anew(simulated, measurement.outcomes, rng)))
         if progress:
-            progress(done, number)
-    return experiments
+            progress(done + 1, number)
+    return Closure(nominal, fixed, drawn)

@@ -2,103 +2,107 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
-from femtobarn.calibration.closure import Experiment, Measurement
+from femtobarn.calibration.closure import Closure, Measurement
 from femtobarn.evaluate.calibration import pull_figure, scale_factor_figure
 from femtobarn.evaluate.report import Report
 from femtobarn.evaluate.result import At, Metric
 from femtobarn.evaluate.style import Caption
 
-__all__ = ["closure_metrics", "closure_section"]
+__all__ = ["Checks", "closure_metrics", "closure_section"]
+
+Array = NDArray[np.float64]
+Checks = Mapping[str, tuple[Array, Array]]
+"""Measured minus true scale factors (B,) of samples as they are, and errors, by how they are measured."""
 
 
 def closure_metrics(
-    measurement: Measurement, done: list[Experiment], shared: NDArray[np.float64], *, method: str
+    measurement: Measurement, closure: Closure, checks: Checks, *, method: str
 ) -> list[Metric]:
-    """Means over the pseudo-experiments, and means and widths of pulls with their errors.
-
-    That of a mean has two parts: the number of pseudo-experiments, and the offset `shared` (B,) by them all.
-    """
-    metrics, number = [], len(done)
+    """Means over the pseudo-experiments, their pulls, and measured minus true of the samples."""
+    done = closure.valid
     every = {
-        "scale_factor": np.array([one.factors.value for one in done]),
-        "scale_factor_true": np.array([one.truth for one in done]),
-        "statistical_error": np.array([one.factors.statistical_error for one in done]),
-        "total_error": np.array([one.factors.error for one in done]),
+        "scale_factor": np.array([one.factors.value for one in done.drawn]),
+        "scale_factor_true": np.array([one.truth for one in done.drawn]),
+        "statistical_error": np.array([one.factors.statistical_error for one in done.drawn]),
+        "total_error": np.array([one.factors.error for one in done.drawn]),
     }
-    pulls = {kind: np.array([one.pull(kind == "total") for one in done]) for kind in ("statistical", "total")}
+    found: list[tuple[str, At, float, float | None]] = []
     for k, (low, high) in enumerate(zip(measurement.edges[:-1], measurement.edges[1:], strict=True)):
         at: At = {"flavour": measurement.flavour, "pt_min": float(low), "pt_max": float(high)}
-        found: list[tuple[str, At, float, float]] = []
         for name, values in every.items():
-            spread = float(values[:, k].std(ddof=1))
-            found.append((name, at, float(values[:, k].mean()), spread / number**0.5))
-        for kind, values in pulls.items():
-            mean, width, of = (
-                float(values[:, k].mean()),
-                float(values[:, k].std(ddof=1)),
-                {**at, "kind": kind},
-            )
-            error = every["total_error" if kind == "total" else "statistical_error"][:, k].mean()
-            found.append(("pull_mean", of, mean, float(np.hypot(width / number**0.5, shared[k] / error))))
-            found.append(("pull_width", of, width, width / (2 * number) ** 0.5))
-        metrics += [
-            Metric(name=name, at=where, method=method, sample="pseudo-data", value=value, error=error)
-            for name, where, value, error in found
-        ]
-    return metrics
+            found.append((name, at, float(values[:, k].mean()), _error(values)[k]))
+        for kind, pulls in done.pulls.items():
+            of, width = {**at, "kind": kind}, float(pulls[:, k].std(ddof=1))
+            found.append(("pull_mean", of, float(pulls[:, k].mean()), _error(pulls)[k]))
+            found.append(("pull_width", of, width, width / (2 * len(pulls)) ** 0.5))
+        for how, (value, error) in checks.items():
+            found.append(("offset", {**at, "measured_by": how}, float(value[k]), float(error[k])))
+    share = (len(done.fixed) + len(done.drawn)) / (len(closure.fixed) + len(closure.drawn))
+    found.append(("valid_fraction", {"flavour": measurement.flavour}, share, None))
+    return [
+        Metric(name=name, at=where, method=method, sample="pseudo-data", value=value, error=error)
+        for name, where, value, error in found
+    ]
 
 
 def closure_section(
-    report: Report,
-    measurement: Measurement,
-    nominal: Experiment,
-    done: list[Experiment],
-    shared: NDArray[np.float64],
-    *,
-    how: str,
-    caption: Caption,
+    report: Report, measurement: Measurement, closure: Closure, checks: Checks, *, how: str, caption: Caption
 ) -> None:
-    """Table and figures of one flavour; `how` says in its heading what measured it."""
-    first, flavour = nominal.factors, measurement.flavour
+    """Tables and figures of one flavour; `how` says in its heading what measured it."""
+    nominal, flavour = closure.nominal, measurement.flavour
+    first, pulls = nominal.factors, closure.pulls
     report.section(f"{flavour}-jets: {how}")
     bins = [f"{low:.0f}-{high:.0f}" for low, high in zip(first.edges[:-1], first.edges[1:], strict=True)]
-    pulls = np.array([one.pull(True) for one in done])
-    mean, width = pulls.mean(axis=0), pulls.std(axis=0, ddof=1)
-    error = np.mean([one.factors.error for one in done], axis=0)
-    mean_error = np.hypot(width / len(done) ** 0.5, shared / error)
     systematic = np.sqrt(np.maximum(first.error**2 - first.statistical_error**2, 0))
-    rows = [
-        [
+    rows = []
+    for k, name in enumerate(bins):
+        row = [
             name, f"{100 * first.efficiency[k]:.2f} %",
             f"{first.value[k]:.3f} ± {first.statistical_error[k]:.3f} ± {systematic[k]:.3f}",
-            f"{nominal.truth[k]:.3f}", f"{mean[k]:+.2f} ± {mean_error[k]:.2f}",
-            f"{width[k]:.2f} ± {width[k] / (2 * len(done)) ** 0.5:.2f}",
-        ]
-        for k, name in enumerate(bins)
-    ]  # fmt: skip
-    columns = ["pT [GeV]", "efficiency in simulation", "scale factor", "true", "mean pull", "width of pulls"]
+            f"{nominal.truth[k]:.3f}",
+        ]  # fmt: skip
+        for values in pulls.values():
+            width = values[:, k].std(ddof=1)
+            row += [
+                f"{values[:, k].mean():+.2f} ± {_error(values)[k]:.2f}",
+                f"{width:.2f} ± {width / (2 * len(values)) ** 0.5:.2f}",
+            ]
+        rows.append(row)
+    columns = ["pT [GeV]", "efficiency in simulation", "scale factor", "true"]
+    columns += [f"{kind} pulls: {what}" for kind in pulls for what in ("mean", "width")]
     text = (
-        "Scale factors, errors statistical and systematic; pulls by both over the pseudo-experiments. The "
-        "error of their mean includes what they share, the fluctuations of what they are drawn from."
+        "Scale factors of one pseudo-experiment, errors statistical and systematic. Pulls over all of them: "
+        "by the statistical error with nuisances at 0, by the total error with nuisances drawn."
     )
     report.table(columns, rows, text)
-    sources = [
-        [name, *(f"{shift[k]:+.4f}" for shift in first.systematic.values())] for k, name in enumerate(bins)
+    shifts = [[name, *(f"{one[k]:+.4f}" for one in first.systematic.values())] for k, name in enumerate(bins)]
+    report.table(["pT [GeV]", *first.systematic], shifts, "Shift by one standard deviation of each source.")
+    offsets = [
+        [name, *(f"{value[k]:+.3f} ± {error[k]:.3f}" for value, error in checks.values())]
+        for k, name in enumerate(bins)
     ]
-    report.table(["pT [GeV]", *first.systematic], sources, "Shift by one standard deviation of each source.")
+    text = (
+        "Measured minus true scale factor with all simulated collisions of data and of simulation as they "
+        "are, tags included, all nuisances at 0. The error is that of both samples together, without "
+        "systematic effects."
+    )
+    report.table(["pT [GeV]", *checks], offsets, text)
     figure = scale_factor_figure(
         first.edges, first.value, first.statistical_error, first.error, nominal.truth, caption,
         label=f"{flavour}-jet scale factor",
     )  # fmt: skip
     report.figure(figure, f"Scale factors of {flavour}-jets, all nuisances at 0.", f"sf-{flavour}")
-    pulls_of = {
-        "statistical": np.concatenate([one.pull(False) for one in done]),
-        "total": np.concatenate([one.pull(True) for one in done]),
-    }
-    figure = pull_figure(pulls_of, caption)
+    figure = pull_figure({kind: values.ravel() for kind, values in pulls.items()}, caption)
     report.figure(
         figure, f"Pulls of all bins of {flavour}-jets over all pseudo-experiments.", f"pulls-{flavour}"
     )
+
+
+def _error(values: Array) -> Array:
+    """(B,) of the means of (experiments, B)."""
+    return np.asarray(values.std(axis=0, ddof=1) / len(values) ** 0.5, dtype=np.float64)

@@ -9,7 +9,7 @@ are tagged.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -46,10 +46,6 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.region)
-
-    def weighted(self, factors: Array) -> Pairs:
-        """The same pairs with their weights multiplied by (N,) factors."""
-        return replace(self, weights=self.weights * factors)
 
     def efficiency(self, number: int) -> Array:
         """(number,) true efficiency of the flavour looked for in each pT bin; NaN where there is no such jet.

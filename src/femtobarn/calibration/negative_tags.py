@@ -1,14 +1,15 @@
-"""Mistag rate of light jets from negative tags [ATLAS-CONF-2018-006; 1907.05120].
+"""Mistag rate of light jets, from tags themselves or from negative ones [ATLAS-CONF-2018-006; 1907.05120].
 
-A light jet is tagged because of resolution: its tracks miss the vertex as often behind the jet as in front of
-it. Shown the tracks behind alone, turned round, the tagger is wrong about light jets as resolution makes it,
-and heavy flavour, whose tracks lie in front, hardly passes. How often it does so in data, over simulation, is
-the scale factor.
+Tagged jets are counted, and what heavy flavour has among them is taken off as the simulation says. Where a
+tight tagger leaves little else, jets are counted that it tags by negative tracks: a light jet is tagged
+because of resolution, its tracks miss the vertex as often behind the jet as in front of it. Shown the tracks
+behind alone, turned round, the tagger is wrong about light jets as resolution makes it, and heavy flavour,
+whose tracks lie in front, hardly passes. How often it does so in data, over simulation, is the scale factor.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import awkward as ak
 import numpy as np
@@ -45,7 +46,7 @@ class TaggedJets:
     Attributes:
         pt: GeV.
         tagged: by the tagger.
-        negative: by the tagger on `flipped` jets.
+        counted: what is measured in data, `tagged` itself or by the tagger on `flipped` jets.
         light: whether they are light; known in simulation only.
         weights: of the jets.
         times: how often each of them is there, in pseudo-data.
@@ -53,18 +54,10 @@ class TaggedJets:
 
     pt: Array
     tagged: NDArray[np.bool_]
-    negative: NDArray[np.bool_]
+    counted: NDArray[np.bool_]
     light: NDArray[np.bool_]
     weights: Array
     times: Array
-
-    def weighted(self, factors: Array) -> TaggedJets:
-        """The same jets with their weights multiplied by (N,) factors."""
-        return replace(self, weights=self.weights * factors)
-
-    def drawn(self, times: Array) -> TaggedJets:
-        """The same jets, each there so many times (N,)."""
-        return replace(self, times=self.times * times)
 
     def rate(self, chosen: NDArray[np.bool_], passes: NDArray[np.bool_], edges: Array) -> tuple[Array, Array]:
         """Fraction of the jets that are `chosen` and pass in bins of pT (B,), and its variance.
@@ -86,10 +79,12 @@ class TaggedJets:
 
 
 def light_scale_factor(data: TaggedJets, simulation: TaggedJets, edges: Array) -> tuple[Array, Array]:
-    """(e_neg(data) - h) / (e_neg(simulation) - h) in bins of pT, h being heavy flavour's part of all jets.
+    """(e(data) - h) / (e(simulation) - h) in bins of pT, h being the part that heavy flavour is of all jets.
+
+    e is the fraction of jets that are counted, h that of jets that are counted and heavy.
 
     Args:
-        data: of which only pT, negative tags and weights are used.
+        data: of which it is not asked which jets are light.
         simulation: from which h is taken.
         edges: (B+1,) of pT, GeV.
 
@@ -97,8 +92,8 @@ def light_scale_factor(data: TaggedJets, simulation: TaggedJets, edges: Array) -
         scale factors (B,) and their covariance (B, B) from the statistics of data alone.
     """
     every = np.ones(len(data.pt), dtype=bool), np.ones(len(simulation.pt), dtype=bool)
-    rate, variance = data.rate(every[0], data.negative, edges)
-    simulated, _ = simulation.rate(every[1], simulation.negative, edges)
-    heavy, _ = simulation.rate(every[1], simulation.negative & ~simulation.light, edges)
+    rate, variance = data.rate(every[0], data.counted, edges)
+    simulated, _ = simulation.rate(every[1], simulation.counted, edges)
+    heavy, _ = simulation.rate(every[1], simulation.counted & ~simulation.light, edges)
     with np.errstate(invalid="ignore", divide="ignore"):
         return (rate - heavy) / (simulated - heavy), np.diag(variance / (simulated - heavy) ** 2)

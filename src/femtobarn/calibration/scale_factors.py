@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from femtobarn.data.atomic import atomic
 from femtobarn.errors import InputError, require
 
-__all__ = ["ScaleFactors", "event_weights", "write_correctionlib"]
+__all__ = ["ScaleFactors", "event_weights", "tag_weights", "write_correctionlib"]
 
 Array = NDArray[np.float64]
 
@@ -50,6 +50,11 @@ class ScaleFactors:
         values, vectors = np.linalg.eigh(self.statistical)
         shifts = vectors * np.sqrt(np.maximum(values, 0.0))
         return {f"statistical {self.flavour} {k + 1}": shifts[:, k] for k in range(len(values))}
+
+    def at(self, pt: Array) -> Array:
+        """(N,) scale factors of jets of such pT, GeV; beyond the edges those of the outer bins."""
+        place = np.clip(np.digitize(pt, self.edges) - 1, 0, len(self.value) - 1)
+        return np.asarray(self.value[place], dtype=np.float64)
 
     @property
     def statistical_error(self) -> Array:
@@ -151,5 +156,14 @@ def event_weights(
             if efficiency is None
             else efficiency[own]
         )
-        weights[own] = np.where(tagged[own], factor, (1 - factor * kept) / np.maximum(1 - kept, 1e-9))
+        weights[own] = tag_weights(tagged[own], factor, kept)
     return weights
+
+
+def tag_weights(tagged: NDArray[np.bool_], factor: Array, efficiency: Array) -> Array:
+    """Weights of jets that make SF times as many of them tagged: SF if tagged, else (1 - SF e) / (1 - e).
+
+    With SF e above 1 none is left without a tag.
+    """
+    untagged = np.maximum(1 - factor * efficiency, 0) / np.maximum(1 - efficiency, 1e-9)
+    return np.asarray(np.where(tagged, factor, untagged), dtype=np.float64)
