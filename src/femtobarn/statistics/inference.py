@@ -11,7 +11,7 @@ and says the same (`benchmarks/statistics.py`). Fits are those of `statistics.mi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,7 +23,7 @@ from torch import Tensor
 
 from femtobarn.errors import InputError
 from femtobarn.statistics.minimise import Minimum, minimise
-from femtobarn.statistics.twin import NORMAL, POISSON, Data, Twin
+from femtobarn.statistics.twin import Data, Twin
 from femtobarn.statistics.twin_json import read_twin
 
 __all__ = ["Discovery", "Fit", "Limit", "Model", "cls", "discovery", "fit", "upper_limit"]
@@ -56,6 +56,13 @@ class Model:
         twin, data = read_twin(spec, measurement)
         return cls(spec, twin, Data(data.main[None], data.aux[None]))
 
+    def with_negative_signal(self) -> Model:
+        """The same with mu down to minus its upper bound, as measurements of mu want it; limits do not."""
+        lower = self.twin.parameters.lower.clone()
+        lower[self.twin.poi] = -self.twin.parameters.upper[self.twin.poi]
+        parameters = replace(self.twin.parameters, lower=lower)
+        return replace(self, twin=self.twin.with_(parameters=parameters))
+
     def at(self, mu: float, theta: Tensor | None = None) -> Tensor:
         """The model's own parameters, or `theta`, (1, P) with this signal strength."""
         point = (self.twin.parameters.start if theta is None else theta).reshape(1, -1).clone()
@@ -85,7 +92,7 @@ class Fit:
         names: of the parameters (P,).
         values, errors: (P,); a parameter that is fixed, or at a bound, has no error (0).
         covariance: (P, P), inverse of half the deviance's Hessian.
-        measured, prior: what the constraints said before, NaN for free parameters.
+        measured, prior: what the constraints said before, NaN for free and fixed parameters.
         deviance: -2 ln L against a model free in every bin.
     """
 
@@ -153,9 +160,7 @@ def fit(model: Model, data: Data | None = None, *, mu: float | None = None) -> F
     covariance = torch.zeros_like(hessian[0])
     index = free.nonzero()[:, 0]
     covariance[index[:, None], index] = 2 * torch.linalg.inv(hessian[0][index[:, None], index])
-    prior = torch.where(
-        p.constraint == NORMAL, p.sigma, torch.where(p.constraint == POISSON, p.tau**-0.5, torch.nan)
-    )
+    prior = p.prior
     return Fit(
         p.names, model.twin.poi, theta[0].numpy(), covariance.diagonal().clamp(min=0).sqrt().numpy(),
         covariance.numpy(), torch.where(prior.isnan(), prior, data.aux[0]).numpy(), prior.numpy(),
@@ -205,7 +210,8 @@ def upper_limit(model: Model, data: Data | None = None, *, level: float = 0.95) 
     """
     scan = _Scan(model, model.observed if data is None else data)
     # CLs = (1 - Phi(root - N)) / Phi(N) at N standard deviations, root = sqrt(q~) of the Asimov data.
-    expected = scan.expected(norm.isf((1 - level) * norm.cdf(BANDS)) + BANDS)
+    roots = norm.isf((1 - level) * norm.cdf(BANDS)) + BANDS
+    expected = expected_limits(model.twin, scan.nothing.theta, roots)[0].numpy()
     low, high = 0.3 * expected[0], expected[-1]
     while scan.observed(low)[0] < 1 - level:
         low /= 3
@@ -216,7 +222,7 @@ def upper_limit(model: Model, data: Data | None = None, *, level: float = 0.95) 
 
 
 class _Scan:
-    """Fits at many signal strengths to data and Asimov data without signal, each from where the last ended."""
+    """Fits at many signal strengths to data and to Asimov data without signal, each from the last."""
 
     def __init__(self, model: Model, data: Data) -> None:
         self.model, self.data = model, data
@@ -234,39 +240,53 @@ class _Scan:
         q = max(0.0, float(held.deviance[0] - self.best.deviance[0])) if mu > mu_hat else 0.0
         return cls_value(q, max(0.0, float(held.deviance[1])))
 
-    def expected(self, roots: Floats) -> Floats:
-        """Signal strengths (K,) at which the root of the Asimov data's q~ is `roots`, by Newton's method."""
-        twin, poi = self.model.twin, self.model.twin.poi
-        wanted = torch.as_tensor(roots)
-        count = len(roots)
-        data = Data(self.asimov.main.expand(count, -1), self.asimov.aux.expand(count, -1))
-        theta, mu = self.nothing.theta.expand(count, -1), self._first_guess() * wanted
-        low, high = torch.zeros_like(mu), torch.full_like(mu, torch.inf)
-        for _ in range(100):
-            held = _converged(self.model.minimum(data, mu, theta))
-            theta = held.theta
-            root = held.deviance.clamp(min=0).sqrt()
-            if ((wanted - root).abs() < 1e-7).logical_or(high - low < 1e-9 * mu).all():
-                return mu.numpy()
-            low, high = torch.where(root < wanted, mu, low), torch.where(root < wanted, high, mu)
-            slope = twin.derivatives(theta, data)[0][:, poi]  # of q~ along the profile: the rest is at rest
-            newton = mu + (wanted - root) * 2 * root / slope
-            middle = torch.where(high.isinf(), 4 * mu, (low + high) / 2)
-            mu = torch.where((newton > low) & (newton < high.clamp(max=10 * mu)), newton, middle)
-        raise InputError("no signal strength can be excluded: does the signal add anything to the channels?")
 
-    def _first_guess(self) -> Tensor:
-        """Standard deviation of mu without signal."""
-        _, hessian, second = self.model.twin.derivatives(self.nothing.theta, self.asimov)
-        p, poi = self.model.twin.parameters, self.model.twin.poi
-        theta = self.nothing.theta[0]
-        free = ~(p.fixed | (theta <= p.lower) | (theta >= p.upper))
-        free[poi] = True
-        index = free.nonzero()[:, 0]
-        information = (hessian - second)[0][index[:, None], index] / 2
-        place = int(free[:poi].sum())
-        variance: Tensor = torch.linalg.pinv(information, hermitian=True)[place, place]
-        return variance.sqrt()
+def expected_limits(twin: Twin, nothing: Tensor, roots: Floats) -> tuple[Tensor, Tensor]:
+    """Signal strengths (K,) at which the Asimov data's q~ has these roots, and the fits there (K, P).
+
+    Newton's method: along the profile only mu has a slope, everything else is at rest.
+
+    Args:
+        twin: the model.
+        nothing: (1, P) parameters without signal that the Asimov data are made with.
+        roots: (K,) square roots of q~.
+
+    Raises:
+        InputError: when they are not reached.
+    """
+    wanted, count = torch.as_tensor(roots), len(roots)
+    data = Data(*(part.expand(count, -1) for part in twin.asimov(nothing)))
+    theta = nothing.expand(count, -1).clone()
+    held = torch.zeros(theta.shape[1], dtype=torch.bool)
+    held[twin.poi] = True
+    mu = _deviation(twin, nothing) * wanted
+    low, high = torch.zeros_like(mu), torch.full_like(mu, torch.inf)
+    for _ in range(100):
+        theta[:, twin.poi] = mu
+        minimum = _converged(minimise(twin, data, theta, held))
+        theta = minimum.theta
+        root = minimum.deviance.clamp(min=0).sqrt()
+        if ((wanted - root).abs() < 1e-7).logical_or(high - low < 1e-9 * mu).all():
+            return mu, theta
+        low, high = torch.where(root < wanted, mu, low), torch.where(root < wanted, high, mu)
+        slope = twin.derivatives(theta, data)[0][:, twin.poi]
+        newton = mu + (wanted - root) * 2 * root / slope
+        middle = torch.where(high.isinf(), 4 * mu, (low + high) / 2)
+        mu = torch.where((newton > low) & (newton < high.clamp(max=10 * mu)), newton, middle)
+    raise InputError("no signal strength can be excluded: does the signal add anything to the channels?")
+
+
+def _deviation(twin: Twin, nothing: Tensor) -> Tensor:
+    """Standard deviation of mu without signal."""
+    _, hessian, second = twin.derivatives(nothing, twin.asimov(nothing))
+    p, theta = twin.parameters, nothing[0]
+    free = ~(p.fixed | (theta <= p.lower) | (theta >= p.upper))
+    free[twin.poi] = True
+    index = free.nonzero()[:, 0]
+    information = (hessian - second)[0][index[:, None], index] / 2
+    place = int(free[: twin.poi].sum())
+    variance: Tensor = torch.linalg.pinv(information, hermitian=True)[place, place]
+    return variance.sqrt()
 
 
 def cls_value(q: float, q_asimov: float) -> tuple[float, float]:

@@ -50,6 +50,13 @@ class Parameters:
     aux: Tensor
     """What the constraints have measured."""
 
+    @property
+    def prior(self) -> Tensor:
+        """Standard deviation of each constraint, NaN for parameters that are free or fixed."""
+        prior = torch.where(self.constraint == NORMAL, self.sigma, torch.nan)
+        prior = torch.where(self.constraint == POISSON, self.tau**-0.5, prior)
+        return torch.where(self.fixed, torch.nan, prior)
+
 
 @dataclass(frozen=True)
 class Twin:
