@@ -98,7 +98,10 @@ class TrainConfig(BaseModel):
         name = parameters.pop("name", None)
         if not isinstance(name, str):
             raise InputError("method: the key 'name' is missing; `femtobarn methods` lists what there is")
-        method: Classifier = parse(registry.find("methods", name), parameters, f"method {name}")
+        kind = registry.find("methods", name)
+        if not issubclass(kind, Classifier):
+            raise InputError(f"method {name}: nothing is trained on events there, its data are a spectrum")
+        method: Classifier = parse(kind, parameters, f"method {name}")
         return method, parse(
             Training, {**method.default_training().model_dump(), **self.training}, "training"
         )

@@ -115,7 +115,7 @@ def strongest(counts: Array, expected: Array, where: Windows) -> tuple[Array, In
         expected: (B,) for all of them or (T, B).
         where: the windows.
     """
-    size, bins = counts.shape
+    size = len(counts)
     smallest, window = np.ones(size), np.zeros(size, dtype=np.int64)
     # Spectra run along the last axis, so that windows are slices and all arithmetic is on long rows.
     for first in range(0, size, BLOCK):
@@ -131,7 +131,9 @@ def strongest(counts: Array, expected: Array, where: Windows) -> tuple[Array, In
         r2 *= np.where(n > b, 2.0, 0.0)  # r^2 of excesses, 0 elsewhere
         best, column = r2.argmax(axis=0), np.arange(n.shape[1])
         wide = np.broadcast_to(b, n.shape)
-        found = np.where(r2[best, column] > 0, gammainc(np.maximum(n[best, column], 1.0), wide[best, column]), 1.0)
+        found = np.where(
+            r2[best, column] > 0, gammainc(np.maximum(n[best, column], 1.0), wide[best, column]), 1.0
+        )
         rival = r2 >= np.square(np.maximum(-ndtri(found), 0.0))
         rival[best, column] = False
         rival &= r2 > 0
@@ -171,15 +173,15 @@ def hunt(
         expected: (B,) the background.
         where: the windows looked at.
         toys: pseudo-experiments.
-        refit: estimates the background (T, B) of each of T pseudo-experiments, as was done for the data. None:
-            the background is known.
+        refit: estimates the background (T, B) of each of T pseudo-experiments, as was done for the data.
+            None: the background is known.
         shifts: (K, B) systematic changes of the background by one standard deviation, drawn afresh in each
             pseudo-experiment; what a refit absorbs does no harm.
         rng: for the pseudo-experiments.
 
     Raises:
-        InputError: when the background is negative somewhere, nothing of it is expected in one of the windows,
-            or it has another number of bins than the data.
+        InputError: when the background is negative somewhere, nothing of it is expected in one of the
+            windows, or it has another number of bins than the data.
     """
     _check(counts, expected, where)
     p = local_p(counts, expected, where)

@@ -1,9 +1,9 @@
 """Gaussian resonances on a smooth spectrum: significance, upper limits, spurious and injected signals.
 
-The background is a shape (`statistics.shape_fit`) whose parameters are free in every fit. Limits are CLs limits
-at 95 % from the profile likelihood ratio q~ and its asymptotic distribution [Cowan et al., 1007.1727; Read,
-J. Phys. G 28 (2002) 2693]; `toy_cls` repeats the same with pseudo-experiments. All hypotheses of mass and width
-are fitted together.
+The background is a shape (`statistics.shape_fit`) whose parameters are free in every fit. Limits are CLs
+limits at 95 % from the profile likelihood ratio q~ and its asymptotic distribution [Cowan et al., 1007.1727;
+Read, J. Phys. G 28 (2002) 2693]; `toy_cls` repeats the same with pseudo-experiments. All hypotheses of mass
+and width are fitted together.
 """
 
 from __future__ import annotations
@@ -18,7 +18,16 @@ from scipy.special import erf, ndtr, ndtri
 from femtobarn.errors import InputError
 from femtobarn.statistics.shape_fit import Shape, fit_shapes
 
-__all__ = ["Limits", "Scan", "gaussian_signals", "injected", "signal_scan", "spurious", "toy_cls", "upper_limits"]
+__all__ = [
+    "Limits",
+    "Scan",
+    "gaussian_signals",
+    "injected",
+    "signal_scan",
+    "spurious",
+    "toy_cls",
+    "upper_limits",
+]
 
 Array = NDArray[np.float64]
 BISECTIONS = 40
@@ -59,7 +68,9 @@ def gaussian_signals(edges: Array, mass: Array, width: Array) -> Array:
         raise InputError("a signal needs a width above zero: give that of the mass resolution")
     outside = (mass < edges[0]) | (mass > edges[-1])
     if outside.any():
-        raise InputError(f"a signal at {mass[outside][0]:g} lies outside the spectrum, {edges[0]:g} to {edges[-1]:g}")
+        raise InputError(
+            f"a signal at {mass[outside][0]:g} lies outside the spectrum, {edges[0]:g} to {edges[-1]:g}"
+        )
     z = (edges - mass[:, None]) / (width * mass)[:, None]
     return np.asarray(np.diff(0.5 * erf(z / np.sqrt(2)), axis=1))
 
@@ -154,7 +165,7 @@ def _asymptotic(q: Array, root_qa: Array) -> Array:
 
 
 def _crossing(function: Callable[[Array], Array], low: Array, high: Array) -> Array:
-    """Where falling functions of H numbers cross zero, by bisection; the upper end moves out where it must."""
+    """Where falling functions of H numbers cross zero, by bisection; the upper end moves out if it must."""
     low, high = low.copy(), high.copy()
     for _ in range(20):
         beyond = function(high) > 0
@@ -188,7 +199,10 @@ def toy_cls(counts: Array, shape: Shape, signal: Array, strength: float, toys: i
 
     observed = float(q(data)[0]) - 1e-9
     means = (with_signal.expected[0] + strength * signal, null.expected[0])
-    tails = [float((q(rng.poisson(mean, (toys, len(mean))).astype(np.float64)) >= observed).mean()) for mean in means]
+    tails = [
+        float((q(rng.poisson(mean, (toys, len(mean))).astype(np.float64)) >= observed).mean())
+        for mean in means
+    ]
     cls = tails[0] / max(tails[1], 1 / toys)
     relative = sum((1 - tail) / max(tail * toys, 1.0) for tail in tails)
     return cls, float(cls * np.sqrt(relative))

@@ -36,7 +36,7 @@ class Shape(NamedTuple):
     @property
     def parameters(self) -> int:
         """P."""
-        return self.basis.shape[2]
+        return int(self.basis.shape[2])
 
 
 class ShapeFits(NamedTuple):
@@ -113,9 +113,11 @@ def fit_shapes(
     # In these coordinates the parameters of a typical spectrum are uncorrelated and of unit size.
     share = np.maximum(counts.mean(axis=0), 1e-3 * counts.mean())[:, None] / shape.weights.shape[1]
     flat = (shape.basis * np.sqrt(share)[..., None]).reshape(-1, shape.parameters)
-    turn = np.linalg.qr(flat, mode="r")
-    inner = Shape(np.linalg.solve(turn.T, shape.basis.reshape(-1, shape.parameters).T).T.reshape(
-        shape.basis.shape), shape.weights)  # fmt: skip
+    turn: Array = np.linalg.qr(flat)[1]
+    turned = np.asarray(
+        np.linalg.solve(turn.T, shape.basis.reshape(-1, shape.parameters).T).T, dtype=np.float64
+    )
+    inner = Shape(turned.reshape(shape.basis.shape), shape.weights)
     parts = []
     for first in range(0, size, BLOCK):
         rows = slice(first, first + BLOCK)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -63,14 +63,14 @@ def read_spectrum(path: str | Path, low: str = "mjj_low_GeV", high: str = "mjj_h
         InputError: when the file or a column is not there, bins do not join, or counts cannot be fitted.
     """
     try:
-        table = np.genfromtxt(path, delimiter=",", names=True, dtype=np.float64)
+        table: Any = np.genfromtxt(path, delimiter=",", names=True, dtype=np.float64)
     except OSError:
         raise InputError(f"{path}: there is no such file") from None
     known = table.dtype.names or ()
     for column in (low, high, counts):
         if column not in known:
             raise InputError(f"{path}: no column '{column}', only {', '.join(known) or 'unnamed ones'}")
-    table = np.atleast_1d(table)
+    table = {column: np.atleast_1d(table[column]) for column in (low, high, counts)}
     gaps = np.flatnonzero(table[low][1:] != table[high][:-1])
     if len(gaps):
         raise InputError(

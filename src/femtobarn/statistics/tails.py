@@ -1,4 +1,4 @@
-"""How improbable is what no pseudo-experiment reached: the tail of a test statistic, extrapolated with error."""
+"""How improbable is what no pseudo-experiment reached: the tail of a statistic, extrapolated with error."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class Tail(NamedTuple):
 def tail_probability(toys: Array, observed: float) -> Tail:
     """p = P(t >= observed) from pseudo-experiments, extrapolated where fewer than twenty reached it.
 
-    Counting gives p = k/T with a binomial error. Beyond, the statistic t = -ln(smallest p-value) of many windows
-    falls like exp(-t/s) with s near 1: a fraction q of the pseudo-experiments lies above a threshold u, the
-    mean excess there is s, and p = q exp(-(t-u)/s). Its logarithm has the variance (1-q)/k + ((t-u)/s)^2/k, to
-    which the spread between thresholds is added, since s rises slowly with u.
+    Counting gives p = k/T with a binomial error. Beyond, the statistic t = -ln(smallest p-value) of many
+    windows falls like exp(-t/s) with s near 1: a fraction q of the pseudo-experiments lies above a threshold
+    u, the mean excess there is s, and p = q exp(-(t-u)/s). Its logarithm has the variance
+    (1-q)/k + ((t-u)/s)^2/k, to which the spread between thresholds is added, since s changes slowly with u.
     """
     size = len(toys)
     counted = int(np.sum(toys >= observed))
@@ -64,7 +64,5 @@ def tail_probability(toys: Array, observed: float) -> Tail:
         return Tail(p, 0.0, float(min(1.0, p + np.sqrt(p * (1 - p) / size))), counted, False)
     values = np.array([value for value, _ in logs])
     error = float(np.hypot(logs[0][1], np.max(np.abs(values - values[0]))))
-    return Tail(
-        float(np.exp(values[0])), float(np.exp(values[0] - error)), float(np.exp(min(values[0] + error, 0.0))),
-        counted, True,
-    )  # fmt: skip
+    low, high = np.exp(values[0] - error), np.exp(min(values[0] + error, 0.0))
+    return Tail(float(np.exp(values[0])), float(low), float(high), counted, True)
