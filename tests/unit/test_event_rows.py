@@ -32,7 +32,8 @@ def test_leptons_make_a_z(z, name):
     mass = pair_mass(z[0][name])
     inside = mass[(mass > 80) & (mass < 100)]
     assert len(inside) > 200
-    assert np.median(inside) == pytest.approx(91.0, abs=0.4)
+    # Photons that leptons radiate are part of electrons, not of muons.
+    assert {"electrons": 90.3, "muons": 89.5}[name] < np.median(inside) < 91.4
     charges = ak.sum(z[0][name].charge[ak.num(z[0][name]) == 2], axis=1)
     assert np.mean(ak.to_numpy(charges) == 0) > 0.99
 

@@ -97,9 +97,15 @@ class MuonSettings(_Isolated):
 
 
 class JetSettings(_Settings):
-    """Anti-kt jets; energies of particles and pile-up noise are the calorimeter's."""
+    """Anti-kt jets of what the calorimeter's settings make of particles.
+
+    Their pT is further smeared by 80 %/sqrt(pT) (+) 2.4 %, which at a pile-up of 20 brings the resolution to
+    the 24 % at 20 GeV and 6 % at 300 GeV that ATLAS measures [arXiv:2007.02645].
+    """
 
     radius: float = 0.4
+    stochastic: float = 0.80
+    constant: float = 0.024
     pt_min: float = 20.0
     eta_max: float = 4.5
     label_pt_min: float = 5.0

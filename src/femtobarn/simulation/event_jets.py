@@ -79,10 +79,12 @@ def cluster(
     jet, tau = settings.jets, settings.taus
     noise = settings.calorimeter.pileup_noise_per_sqrt_mu * np.sqrt(mu)
     counts = np.bincount(particles.event, minlength=events)
-    jets = anti_kt(counts, measured, jet.radius, max(5.0, jet.pt_min - 4 * noise))
+    margin = 3 * np.hypot(noise, jet.stochastic * np.sqrt(jet.pt_min))
+    jets = anti_kt(counts, measured, jet.radius, max(5.0, jet.pt_min - margin))
     raw_pt, eta, phi = pt_eta_phi(jets.px, jets.py, jets.pz)
     shift = rng.standard_normal((3, len(raw_pt))) * noise
-    pt = np.maximum(raw_pt + shift[0], 1.0)
+    spread = np.hypot(jet.stochastic * np.sqrt(raw_pt), jet.constant * raw_pt)
+    pt = np.maximum(raw_pt + shift[0] + spread * rng.standard_normal(len(raw_pt)), 1.0)
     mass = np.sqrt(np.maximum(jets.energy**2 - jets.px**2 - jets.py**2 - jets.pz**2, 0.0)) * pt / raw_pt
     owner = np.repeat(np.arange(len(pt)), ak.to_numpy(ak.num(jets.constituents, axis=1)))
     member = ak.to_numpy(ak.flatten(jets.constituents))
