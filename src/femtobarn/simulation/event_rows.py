@@ -269,7 +269,7 @@ def _kinematics(table: Any, mass: Array) -> Columns:
 
 
 def _missing(columns: dict[str, Columns], soft: Array, hard: Collisions, events: int) -> Columns:
-    """What balances all objects and the soft term; and what the neutrinos carry away."""
+    """What balances all objects and the soft term; and what neutrinos and the like carry away."""
     total, scalar = soft.copy(), np.hypot(*soft)
     for name, table in columns.items():
         if name == "fat_jets":
@@ -277,8 +277,8 @@ def _missing(columns: dict[str, Columns], soft: Array, hard: Collisions, events:
         px, py, _ = cartesian(table["pt"], table["eta"], table["phi"])
         total += np.stack([sums(table["event"], p, events) for p in (px, py)])
         scalar += sums(table["event"], table["pt"], events)
-    neutrinos = hard.take(hard.final & np.isin(np.abs(hard.pdg_id), (12, 14, 16)))
-    truth = np.stack([sums(neutrinos.event, p, events) for p in (neutrinos.px, neutrinos.py)])
+    unseen = hard.take(hard.final & pdg.is_invisible(hard.pdg_id))
+    truth = np.stack([sums(unseen.event, p, events) for p in (unseen.px, unseen.py)])
     values = {"sum_et": scalar}
     for name, (x, y) in (("met", -total), ("met_soft", soft), ("truth_met", truth)):
         values |= {name: np.hypot(x, y), f"{name}_phi": np.arctan2(y, x)}

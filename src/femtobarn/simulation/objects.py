@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from femtobarn.physics import pdg
 from femtobarn.physics.groups import cross_pairs, sums
 from femtobarn.physics.kinematics import delta_r, pt_eta_phi
 from femtobarn.physics.truth import HADRON
@@ -55,7 +56,7 @@ def isolated_objects(
         settings: of the detector.
         rng: random stream.
     """
-    hard = hard.take(hard.final & ~np.isin(np.abs(hard.pdg_id), (12, 14, 16)))
+    hard = hard.take(hard.final & ~pdg.is_invisible(hard.pdg_id))
     kind = np.abs(hard.pdg_id)
     pt, eta, phi = pt_eta_phi(hard.px, hard.py, hard.pz)
     prompt = hard.word & HADRON == 0

@@ -18,6 +18,13 @@ _COMMON = (
 
 _W_TO_LEPTONS = ("24:onMode = off", "24:onIfAny = 11 13 15")
 _Z_TO_LEPTONS = ("23:onMode = off", "23:onIfAny = 11 12 13 14 15 16")
+_ZPRIME = (
+    "NewGaugeBoson:ffbar2gmZZprime = on",
+    "Zprime:gmZmode = 3",
+    "32:m0 = 2000.",
+    "32:mMin = 1000.",
+    "32:onMode = off",
+)
 _HIGGS = (
     "HiggsSM:gg2H = on",
     "HiggsSM:ff2Hff(t:ZZ) = on",
@@ -78,14 +85,14 @@ PROCESSES: dict[str, tuple[str, ...]] = {
         "WeakBosonAndParton:qqbar2Wg = on",
         "WeakBosonAndParton:qg2Wq = on",
         *_W_TO_LEPTONS,
-        *_flattened(30.0, 3.0),
+        *_flattened(30.0, 2.0),
     ),
     "z_jets": (
         "WeakBosonAndParton:qqbar2gmZg = on",
         "WeakBosonAndParton:qg2gmZq = on",
         "WeakZ0:gmZmode = 2",
         *_Z_TO_LEPTONS,
-        *_flattened(30.0, 3.0),
+        *_flattened(30.0, 2.0),
     ),
     "z_ll": ("WeakSingleBoson:ffbar2gmZ = on", "23:mMin = 60.", "23:onMode = off", "23:onIfAny = 11 13"),
     "z_tautau": ("WeakSingleBoson:ffbar2gmZ = on", "23:mMin = 60.", "23:onMode = off", "23:onIfAny = 15"),
@@ -114,7 +121,83 @@ PROCESSES: dict[str, tuple[str, ...]] = {
         "PromptPhoton:qg2qgamma = on",
         "PromptPhoton:qqbar2ggamma = on",
         "PromptPhoton:gg2ggamma = on",
-        *_flattened(25.0, 3.0),
+        *_flattened(25.0, 2.0),
+    ),
+    # Signals of new physics; their masses are settings of Pythia: pythia=["32:m0 = 3000."].
+    "graviton_ww": (
+        "ExtraDimensionsG*:gg2G* = on",
+        "ExtraDimensionsG*:ffbar2G* = on",
+        "ExtraDimensionsG*:SMinBulk = on",
+        "ExtraDimensionsG*:VLVL = on",
+        "5100039:m0 = 2000.",
+        "5100039:onMode = off",
+        "5100039:onIfMatch = 24 24",
+    ),
+    "zprime_qq": (*_ZPRIME, "32:onIfAny = 1 2 3 4 5"),
+    "zprime_tt": (*_ZPRIME, "32:onIfAny = 6"),
+    "zprime_ll": (*_ZPRIME, "32:onIfAny = 11 13"),
+    "wprime_wz": (
+        "NewGaugeBoson:ffbar2Wprime = on",
+        "Wprime:coup2WZ = 1.",
+        "34:m0 = 2000.",
+        "34:mMin = 1000.",
+        "34:onMode = off",
+        "34:onIfMatch = 23 24",
+    ),
+    # The masses of the LHC Olympics 2020 research data [arXiv:2101.08320]: two new particles, each to quarks.
+    "wprime_xy": (
+        "NewGaugeBoson:ffbar2Wprime = on",
+        "34:m0 = 3500.",
+        "34:doForceWidth = on",
+        "34:mWidth = 35.",
+        "34:mMin = 3000.",
+        "34:oneChannel = 1 1. 100 9900001 9900002",
+        "9900001:all = X0 void 1 0 0 500. 5. 450. 550.",
+        "9900001:addChannel = 1 0.5 100 1 -1",
+        "9900001:addChannel = 1 0.5 100 2 -2",
+        "9900002:all = Y+ Y- 1 3 0 100. 1. 90. 110.",
+        "9900002:addChannel = 1 1. 100 2 -1",
+    ),
+    "charged_higgs": (
+        "Higgs:useBSM = on",
+        "HiggsBSM:bg2H+-t = on",
+        "37:m0 = 600.",
+        "37:onMode = off",
+        "37:onIfMatch = 6 5",
+    ),
+    "leptoquarks": ("LeptoQuark:gg2LQLQbar = on", "LeptoQuark:qqbar2LQLQbar = on", "42:m0 = 1000."),
+    "excited_quark": (
+        "ExcitedFermion:dg2dStar = on",
+        "ExcitedFermion:ug2uStar = on",
+        "ExcitedFermion:Lambda = 3000.",
+        "4000001:m0 = 3000.",
+        "4000002:m0 = 3000.",
+    ),
+    # Semi-visible jets: a Z' to dark quarks, whose hadrons go to b-quarks or, three in ten, are not seen.
+    "hidden_valley": (
+        "HiddenValley:ffbar2Zv = on",
+        "4900023:m0 = 2000.",
+        "4900023:mWidth = 20.",
+        "4900023:mMin = 1500.",
+        "4900023:onMode = off",
+        "4900023:onIfAny = 4900101",
+        "HiddenValley:Ngauge = 2",
+        "HiddenValley:FSR = on",
+        "HiddenValley:fragment = on",
+        "HiddenValley:alphaOrder = 1",
+        "HiddenValley:Lambda = 10.",
+        "HiddenValley:pTminFSR = 11.",
+        "4900101:m0 = 10.",
+        "51:m0 = 5.",
+        *(
+            line
+            for meson in (4900111, 4900113)
+            for line in (
+                f"{meson}:m0 = 20.",
+                f"{meson}:oneChannel = 1 0.7 91 5 -5",
+                f"{meson}:addChannel = 1 0.3 0 51 -51",
+            )
+        ),
     ),
 }
 
