@@ -13,23 +13,33 @@ from torch import Tensor
 __all__ = ["code4", "code4p"]
 
 
-def code4p(alpha: Tensor, up: Tensor, down: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What a shape adds to a yield, with its first and second derivative in alpha.
+def code4p(alpha: Tensor) -> tuple[tuple[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]:
+    """What a shape adds to a yield is up * f(alpha) + down * g(alpha): f and g.
+
+    Here `up` is the yield at +1 minus nominal, `down` nominal minus the yield at -1.
 
     Args:
-        alpha: (..., E) nuisance parameters.
-        up, down: (E,) yield at +1 minus nominal, nominal minus yield at -1.
+        alpha: nuisance parameters, of any shape.
+
+    Returns:
+        f with its first and second derivative, and the same of g, in the shape of alpha.
     """
-    mean, bend = (up + down) / 2, (up - down) / 16
-    square = alpha**2
-    inside = alpha * mean + bend * square * (15 - square * (10 - 3 * square))
-    slope = mean + bend * alpha * (30 - square * (40 - 18 * square))
-    curve = bend * (30 - square * (120 - 90 * square))
-    line = torch.where(alpha > 0, up, down)
-    outside = alpha.abs() > 1
-    pieces = (alpha * line, inside), (line, slope), (torch.zeros_like(curve), curve)
-    value, first, second = (torch.where(outside, *piece) for piece in pieces)
-    return value, first, second
+    square, above, below = alpha**2, alpha > 1, alpha < -1
+    bend = square * (15 - square * (10 - 3 * square)) / 16
+    slope = alpha * (30 - square * (40 - 18 * square)) / 16
+    curve = (30 - square * (120 - 90 * square)) / 16
+    zero, one = torch.zeros_like(alpha), torch.ones_like(alpha)
+
+    def pieces(sign: int, line: Tensor, none: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        inside = alpha / 2 + sign * bend, 0.5 + sign * slope, sign * curve
+        outside = (alpha, one, zero)
+        value, first, second = (
+            torch.where(line, out, torch.where(none, 0.0, inner))
+            for out, inner in zip(outside, inside, strict=True)
+        )
+        return value, first, second
+
+    return pieces(1, above, below), pieces(-1, below, above)
 
 
 def code4(alpha: Tensor, up: Tensor, down: Tensor) -> tuple[Tensor, Tensor, Tensor]:

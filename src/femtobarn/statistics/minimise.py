@@ -11,8 +11,8 @@ from femtobarn.statistics.twin import Data, Twin
 
 __all__ = ["Minimum", "attached", "minimise"]
 
-MEMORY = 3e7
-"""Numbers held at once: more data sets are fitted one part after the other."""
+PART = 1e6
+"""Numbers in one array: more data sets are fitted in parts that stay in the processor's cache."""
 
 
 class Minimum(NamedTuple):
@@ -45,7 +45,7 @@ def minimise(
     p, count = twin.parameters, len(data.main)
     theta = (p.start if start is None else start).expand(count, -1)
     held = (p.fixed if held is None else held | p.fixed).expand(count, -1)
-    most = max(1, int(MEMORY / (len(twin.nominal) * len(p.names) + len(p.names) ** 2)))
+    most = max(1, int(PART / (len(twin.nominal) * len(p.names) + len(p.names) ** 2)))
     with torch.no_grad():
         parts = [
             _newton(twin, Data(data.main[k : k + most], data.aux[k : k + most]), theta[k : k + most].clone(),
@@ -84,8 +84,7 @@ def _newton(
     for _ in range(iterations):
         x, part, bounds = theta[todo], Data(data.main[todo], data.aux[todo]), (lower[todo], upper[todo])
         gradient, hessian, second = twin.derivatives(x, part)
-        free = ~(((x <= bounds[0]) & (gradient >= 0)) | ((x >= bounds[1]) & (gradient <= 0)))
-        step = _solve(hessian, second, gradient, free)
+        step = _step(x, gradient, hessian, second, bounds)
         gain = -(step * gradient).sum(-1) / 2
         theta[todo], deviance[todo], moved = _search(twin, x, step, gradient, part, bounds, deviance[todo])
         done = (gain < tolerance) | ~moved
@@ -94,6 +93,28 @@ def _newton(
         if not len(todo):
             break
     return Minimum(theta, deviance, converged)
+
+
+def _step(
+    x: Tensor, gradient: Tensor, hessian: Tensor, second: Tensor, bounds: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Newton's step (N, P) within bounds: what would leave them stops there, and the rest is solved again.
+
+    What lies within a millionth of a bound and is pushed outwards counts as at the bound.
+    """
+    low, high = bounds
+    near = 1e-6 * (high - low)
+    held = ((x <= low + near) & (gradient >= 0)) | ((x >= high - near) & (gradient <= 0))
+    step = torch.where(held, torch.where(gradient >= 0, low, high) - x, 0.0)
+    for _ in range(3):
+        pushed = gradient + (hessian @ torch.where(held, step, 0.0)[..., None])[..., 0]
+        step = torch.where(held, step, _solve(hessian, second, pushed, ~held))
+        leaves = ~held & ((x + step < low) | (x + step > high))
+        if not leaves.any():
+            break
+        step = torch.where(leaves, (x + step).clamp(low, high) - x, step)
+        held = held | leaves
+    return step
 
 
 def _solve(hessian: Tensor, second: Tensor, gradient: Tensor, free: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ are tensors as well: give ones that require gradients, and what is fitted is dif
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -129,45 +130,52 @@ class Twin:
         yields agree with counts. Closed forms: a cell is A(theta) M(theta), A a sum and M a product, with
         a = dA/dtheta and m = dlnM/dtheta its second derivative is M (a m' + m a' + A m m') plus a diagonal.
         """
-        shift, slope, curve = code4p(theta[:, self.shape_parameter], self.shape_up, self.shape_down)
+        rising, falling = code4p(theta)
+        up, down = self._shapes
         logs, log_slope, log_curve = code4(theta[:, self.norm_parameter], self.norm_up, self.norm_down)
         count, cells = len(self.parameters.names), len(self.nominal)
         factors = torch.cat([theta, torch.ones_like(theta[:, :1])], 1)[:, self.factors]
         factors = torch.where(factors.abs() < 1e-10, 1e-10, factors)  # a signal of zero still has a slope
-        base = self.nominal + _summed(shift, self.shape_cell, cells)
+        base = self.nominal + rising[0] @ up + falling[0] @ down
         product = _summed(logs, self.norm_cell, cells).exp() * factors.prod(-1)
-        at_shape = self.shape_cell * (count + 1) + self.shape_parameter
         at_norm = self.norm_cell * (count + 1) + self.norm_parameter
         at_factor = (torch.arange(cells)[:, None] * (count + 1) + self.factors).reshape(-1)
         per_factor = (1 / factors).reshape(len(theta), -1)
-        size = cells * (count + 1)
-        sums = _summed(slope, at_shape, size)
-        logarithms = _summed(log_slope, at_norm, size).index_add(1, at_factor, per_factor)
-        a, m = (part.reshape(len(theta), cells, count + 1)[..., :count] for part in (sums, logarithms))
-        jacobian = self._binned((product[..., None] * (a + base[..., None] * m)).transpose(1, 2))  # (N, P, B)
+        logarithms = _summed(log_slope, at_norm, cells * (count + 1)).index_add(1, at_factor, per_factor)
+        m = logarithms.reshape(len(theta), cells, count + 1)[..., :count]
+        a = rising[1][:, None] * up.T + falling[1][:, None] * down.T
+        grown = base[..., None] * m
+        jacobian = self._binned((product[..., None] * (a + grown)).transpose(1, 2))  # (N, P, B)
         rate = self._binned(base * product).clamp(min=1e-12)
-        residual = (1 - data.main / rate)[:, self.bin]
+        residual = 1 - data.main / rate
         gradient, stiffness = _constraint_slopes(theta, data, self.parameters)
-        gradient = gradient + 2 * (jacobian @ (1 - data.main / rate)[..., None])[..., 0]
+        gradient = gradient + 2 * (jacobian @ residual[..., None])[..., 0]
         first = 2 * (jacobian * (data.main / rate**2)[:, None]) @ jacobian.transpose(1, 2)
-        scaled = (2 * residual * product)[..., None] * m
-        second = scaled.transpose(1, 2) @ (a + base[..., None] * m / 2)
-        diagonal = theta.new_zeros(len(theta), count + 1)
-        weight = 2 * residual * product
-        diagonal.index_add_(1, self.shape_parameter, curve * weight[:, self.shape_cell])
+        weight = 2 * residual[:, self.bin] * product
+        second = (weight[..., None] * m).transpose(1, 2) @ (a + grown / 2)
+        bends = rising[2] * (weight @ up.T) + falling[2] * (weight @ down.T)
         weight = weight * base
-        diagonal.index_add_(1, self.norm_parameter, log_curve * weight[:, self.norm_cell])
-        width = self.factors.shape[1]
-        diagonal.index_add_(
-            1, self.factors.reshape(-1), -(per_factor**2) * weight.repeat_interleave(width, 1)
+        diagonal = torch.zeros_like(theta).index_add(
+            1, self.norm_parameter, log_curve * weight[:, self.norm_cell]
         )
-        second = second + second.transpose(1, 2) + torch.diag_embed(diagonal[:, :count])
+        squares = theta.new_zeros(len(theta), count + 1).index_add(
+            1, self.factors.reshape(-1), per_factor**2 * weight.repeat_interleave(self.factors.shape[1], 1)
+        )
+        diagonal = diagonal + bends - squares[:, :count]
+        second = second + second.transpose(1, 2) + torch.diag_embed(diagonal)
         return gradient, first + second + torch.diag_embed(stiffness), second
+
+    @cached_property
+    def _shapes(self) -> tuple[Tensor, Tensor]:
+        """(P, C) what each parameter adds to each cell at +1, and takes from it at -1."""
+        place = self.shape_parameter, self.shape_cell
+        none = self.nominal.new_zeros(len(self.parameters.names), len(self.nominal))
+        return none.index_put(place, self.shape_up), none.index_put(place, self.shape_down)
 
     def _parts(self, theta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Of each cell: nominal and shapes, product of normalisations, factors (..., C, L)."""
-        shift, _, _ = code4p(theta[..., self.shape_parameter], self.shape_up, self.shape_down)
-        base = self.nominal + _summed(shift, self.shape_cell, len(self.nominal))
+        rising, falling = code4p(theta)
+        base = self.nominal + rising[0] @ self._shapes[0] + falling[0] @ self._shapes[1]
         logs, _, _ = code4(theta[..., self.norm_parameter], self.norm_up, self.norm_down)
         scale = _summed(logs, self.norm_cell, len(self.nominal)).exp()
         padded = torch.cat([theta, torch.ones_like(theta[..., :1])], -1)
