@@ -228,7 +228,7 @@ def predict(
     sample = open_sample(files, units=units)
     sample.schema.restrict(fields_of(method.fitted_inputs.without_labels()), sample.where)
     with progress_bar("predict", "rows") as progress:
-        append_columns(sample, method.predict, out, progress=progress)
+        append_columns(sample, getattr(method, method.verb), out, progress=progress)
     print(out)
 
 

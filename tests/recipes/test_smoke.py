@@ -12,8 +12,10 @@ from femtobarn import registry
 from femtobarn.evaluate.result import Result
 from femtobarn.recipes.run import Run, Unit
 
-STATIONS = {"gn1", "scale-factors"}
+STATIONS = {"gn1", "scale-factors", "lhco"}
 """The recipes that `make test` runs, one for each station."""
+INDEPENDENT = {"lhco"}
+"""The recipes that read the independent samples."""
 RECIPES = [
     pytest.param(name, marks=() if name in STATIONS else pytest.mark.slow)
     for name in registry.names("recipes")
@@ -21,7 +23,9 @@ RECIPES = [
 
 
 @pytest.mark.parametrize("name", RECIPES)
-def test_smoke(name: str, tmp_path: Path) -> None:
+def test_smoke(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    if name in INDEPENDENT:
+        request.getfixturevalue("shared_data")  # skips where it is absent
     recipe = registry.find("recipes", name)
     settings = recipe.settings("smoke", {})
     run = Run(name, "smoke", tmp_path / "out", workers=1, cache=tmp_path / "cache", command="test")

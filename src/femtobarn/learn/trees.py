@@ -16,12 +16,29 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 
 from femtobarn.errors import InputError
 
-__all__ = ["Events", "Trees"]
+__all__ = ["Events", "Forest", "Trees", "rounded_down", "session"]
 
 _OPSET, _ML_OPSET = 20, 3
 
 Events = tuple[NDArray[np.floating], NDArray[np.integer], NDArray[np.floating]]
 """Values (N, F), classes (N,) and weights (N,)."""
+
+
+def session(model: bytes) -> onnxruntime.InferenceSession:
+    """A serialised ONNX model, ready to run beside others."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    # Threads that wait by spinning take the cores from those that work.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def rounded_down(thresholds: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Cuts for float32 values: x <= t in double precision is x <= the largest float32 not above t."""
+    rounded = thresholds.astype(np.float32)
+    above = rounded.astype(np.float64) > thresholds
+    rounded[above] = np.nextafter(rounded[above], np.float32(-np.inf))
+    return rounded
 
 
 class Trees:
@@ -33,11 +50,7 @@ class Trees:
 
     def __init__(self, model: bytes) -> None:
         self.model = model
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        # Threads that wait by spinning take the cores from those that work.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        self._session = session(model)
 
     @property
     def features(self) -> int:
@@ -128,7 +141,7 @@ class Trees:
 
 
 @dataclass
-class _Forest:
+class Forest:
     """Nodes of all trees, one after the other; tree t adds to sum t % (number of sums).
 
     Attributes:
@@ -150,8 +163,26 @@ class _Forest:
     value: NDArray[np.floating]
 
     def to_onnx(self, features: int) -> bytes:
-        """One `TreeEnsembleRegressor` and the softmax of its sums, for (N, `features`) values."""
-        sums, leaf = len(self.base), self.leaf
+        """The softmax of the sums, `probabilities` (N, classes), for (N, `features`) values `x`."""
+        sums = len(self.base)
+        if sums == 1:  # two classes share one sum: softmax of (0, s) is the logistic function of s
+            zero = helper.make_node("Mul", ["sums", "nothing"], ["zero"])
+            joined = [zero, helper.make_node("Concat", ["zero", "sums"], ["logits"], axis=1)]
+        else:
+            joined = [helper.make_node("Identity", ["sums"], ["logits"])]
+        softmax = helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1)
+        nothing = helper.make_tensor("nothing", TensorProto.FLOAT, [1], [0.0])
+        return self._model([*joined, softmax], features, "probabilities", max(sums, 2), [nothing])
+
+    def sums_to_onnx(self, features: int) -> bytes:
+        """The sums alone, `sums` (N, sums)."""
+        return self._model([], features, "sums", len(self.base), [])
+
+    def _model(
+        self, after: list[Any], features: int, output: str, columns: int, constants: list[Any]
+    ) -> bytes:
+        """One `TreeEnsembleRegressor` from `x` to `sums`, and what comes after it."""
+        leaf = self.leaf
         tree = np.repeat(np.arange(len(self.sizes)), self.sizes)
         number = np.arange(len(leaf)) - np.repeat(np.cumsum(self.sizes) - self.sizes, self.sizes)
         ensemble = helper.make_node(
@@ -159,7 +190,7 @@ class _Forest:
             ["x"],
             ["sums"],
             domain="ai.onnx.ml",
-            n_targets=sums,
+            n_targets=len(self.base),
             post_transform="NONE",
             base_values=self.base.astype(np.float32).tolist(),
             nodes_treeids=tree.tolist(),
@@ -172,22 +203,15 @@ class _Forest:
             nodes_missing_value_tracks_true=(~leaf & self.missing_yes).astype(int).tolist(),
             target_treeids=tree[leaf].tolist(),
             target_nodeids=number[leaf].tolist(),
-            target_ids=(tree[leaf] % sums).tolist(),
+            target_ids=(tree[leaf] % len(self.base)).tolist(),
             target_weights=self.value[leaf].astype(np.float32).tolist(),
         )
-        if sums == 1:  # two classes share one sum: softmax of (0, s) is the logistic function of s
-            zero = helper.make_node("Mul", ["sums", "nothing"], ["zero"])
-            joined = [zero, helper.make_node("Concat", ["zero", "sums"], ["logits"], axis=1)]
-        else:
-            joined = [helper.make_node("Identity", ["sums"], ["logits"])]
-        softmax = helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1)
-        classes = max(sums, 2)
         graph = helper.make_graph(
-            [ensemble, *joined, softmax],
+            [ensemble, *after],
             "trees",
             [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["events", features])],
-            [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["events", classes])],
-            [helper.make_tensor("nothing", TensorProto.FLOAT, [1], [0.0])],
+            [helper.make_tensor_value_info(output, TensorProto.FLOAT, ["events", columns])],
+            constants,
         )
         imports = [helper.make_opsetid("", _OPSET), helper.make_opsetid("ai.onnx.ml", _ML_OPSET)]
         model = helper.make_model(graph, opset_imports=imports, ir_version=9)
@@ -196,20 +220,16 @@ class _Forest:
         return serialised
 
 
-def _scikit_learn(grown: HistGradientBoostingClassifier) -> _Forest:
+def _scikit_learn(grown: HistGradientBoostingClassifier) -> Forest:
     nodes = [tree.nodes for iteration in grown._predictors for tree in iteration]
     every = np.concatenate(nodes)
-    # x <= t in double precision is x <= the largest float32 not above t.
-    threshold = every["num_threshold"].astype(np.float32)
-    above = threshold.astype(np.float64) > every["num_threshold"]
-    threshold[above] = np.nextafter(threshold[above], np.float32(-np.inf))
-    return _Forest(
+    return Forest(
         mode="BRANCH_LEQ",
         base=np.ravel(grown._baseline_prediction),
         sizes=np.array([len(tree) for tree in nodes]),
         leaf=every["is_leaf"].astype(bool),
         feature=every["feature_idx"],
-        threshold=threshold,
+        threshold=rounded_down(every["num_threshold"]),
         yes=every["left"],
         no=every["right"],
         missing_yes=every["missing_go_to_left"] > 0,
@@ -217,7 +237,7 @@ def _scikit_learn(grown: HistGradientBoostingClassifier) -> _Forest:
     )
 
 
-def _xgboost(grown: Any) -> _Forest:
+def _xgboost(grown: Any) -> Forest:
     learner = json.loads(grown.save_raw("json"))["learner"]
     base = np.atleast_1d(np.array(json.loads(learner["learner_model_param"]["base_score"]), dtype=np.float64))
     if learner["objective"]["name"] == "binary:logistic":  # given as a probability
@@ -225,7 +245,7 @@ def _xgboost(grown: Any) -> _Forest:
     trees = learner["gradient_booster"]["model"]["trees"]
     column = {name: np.concatenate([tree[name] for tree in trees]) for name in (
         "left_children", "right_children", "split_indices", "split_conditions", "default_left")}  # fmt: skip
-    return _Forest(
+    return Forest(
         mode="BRANCH_LT",
         base=base,
         sizes=np.array([len(tree["left_children"]) for tree in trees]),
