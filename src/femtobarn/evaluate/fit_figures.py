@@ -104,7 +104,7 @@ def stack_figure(
 
 
 def pull_figure(
-    fitted: Fit, caption: Caption, *, most: int = 40, labels: Mapping[str, str] | None = None
+    fitted: Fit, caption: Caption, *, most: int = 25, labels: Mapping[str, str] | None = None
 ) -> Figure:
     """(fitted - measured) / prior of the constrained parameters, with what is left of their errors.
 
@@ -130,7 +130,7 @@ def pull_figure(
         )
         axes.set_xlim(-reach, reach)
         axes.set_xlabel(r"$(\hat{\theta} - \theta_0)\;/\;\Delta\theta$")
-        headline(axes, caption)
+        _title(axes, caption)
     return figure
 
 
@@ -171,12 +171,7 @@ def impact_figure(
         pulls.tick_params(axis="x", which="both", bottom=False)
         keys = [Patch(facecolor=UP, label=r"$+1\sigma$"), Patch(facecolor=DOWN, label=r"$-1\sigma$"),
                 Patch(facecolor="none", edgecolor="0.4", label="before the fit")]  # fmt: skip
-        place = 1 + 0.82 / axes.get_position().height / figure.get_figheight()
-        axes.annotate(caption.source, (0, place), (-150, 18), xycoords="axes fraction",
-                      textcoords="offset points", fontsize=15, fontweight="bold",
-                      fontstyle="italic")  # fmt: skip
-        axes.annotate(caption.sample, (0, place), (-150, 0), xycoords="axes fraction",
-                      textcoords="offset points", fontsize=13.5)  # fmt: skip
+        _title(axes, caption, above=0.82)
         figure.legend(handles=keys, loc="lower left", fontsize=11.5, borderaxespad=0.2)
     return figure
 
@@ -211,7 +206,7 @@ def limit_figure(
         figure.legend(
             handles=keys, loc="lower left", ncols=2, fontsize=12, columnspacing=1, borderaxespad=0.2
         )
-        headline(axes, caption)
+        _title(axes, caption)
     return figure
 
 
@@ -272,6 +267,14 @@ def _ranking(rows: int, above: float = 0.0) -> tuple[Figure, list[Axes]]:
         box, total = axes[0].get_position(), figure.get_figheight()
         axes[0].set_position((box.x0, box.y0, box.width, box.height - above / total))
     return figure, axes
+
+
+def _title(axes: Axes, caption: Caption, above: float = 0.0) -> None:
+    """The headline, from above the names on, `above` inches over the axes."""
+    words: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "bottom"}
+    axes.annotate(caption.source, (0, 1), (-150, 72 * above + 24), fontsize=15, fontweight="bold",
+                  fontstyle="italic", **words)  # fmt: skip
+    axes.annotate(caption.sample, (0, 1), (-150, 72 * above + 6), fontsize=13.5, **words)
 
 
 def _names(axes: Axes, names: Sequence[str], labels: Mapping[str, str] | None) -> None:

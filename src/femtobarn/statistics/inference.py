@@ -91,7 +91,8 @@ class Fit:
     Attributes:
         names: of the parameters (P,).
         values, errors: (P,); a parameter that is fixed, or at a bound, has no error (0).
-        covariance: (P, P), inverse of half the deviance's Hessian.
+        covariance: (P, P), inverse of half the deviance's Hessian (the part that is expected of any
+            data, where it has a negative direction).
         measured, prior: what the constraints said before, NaN for free and fixed parameters.
         deviance: -2 ln L against a model free in every bin.
     """
@@ -156,10 +157,13 @@ def fit(model: Model, data: Data | None = None, *, mu: float | None = None) -> F
     free = ~(p.fixed | (theta[0] <= p.lower) | (theta[0] >= p.upper))
     if mu is not None:
         free[model.twin.poi] = False
-    _, hessian, _ = model.twin.derivatives(theta, data)
+    _, hessian, second = model.twin.derivatives(theta, data)
     covariance = torch.zeros_like(hessian[0])
     index = free.nonzero()[:, 0]
-    covariance[index[:, None], index] = 2 * torch.linalg.inv(hessian[0][index[:, None], index])
+    curvature = hessian[0][index[:, None], index]
+    if torch.linalg.cholesky_ex(curvature)[1]:  # no maximum to second order: what is expected of the data
+        curvature = curvature - second[0][index[:, None], index]
+    covariance[index[:, None], index] = 2 * torch.linalg.pinv(curvature, hermitian=True)
     prior = p.prior
     return Fit(
         p.names, model.twin.poi, theta[0].numpy(), covariance.diagonal().clamp(min=0).sqrt().numpy(),

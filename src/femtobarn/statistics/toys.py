@@ -27,12 +27,13 @@ class ToyP(NamedTuple):
 
 
 class ToyCLs(NamedTuple):
-    """CLs counted in toys, with its error, and the p-values with and without signal."""
+    """CLs counted in toys, with its error, the p-values with and without signal, and q~ of the data."""
 
     value: float
     error: float
     signal: ToyP
     background: ToyP
+    seen: float
 
 
 def throw(twin: Twin, theta: Tensor, count: int, seed: int) -> Data:
@@ -80,7 +81,9 @@ def toy_cls(model: Model, mu: float = 1.0, data: Data | None = None, *, count: i
     signal, background = tails
     value = signal.value / background.value
     relative = [tail.error / max(tail.value, 0.5 / count) for tail in tails]
-    return ToyCLs(value, value * (relative[0] ** 2 + relative[1] ** 2) ** 0.5, signal, background)
+    return ToyCLs(
+        value, value * (relative[0] ** 2 + relative[1] ** 2) ** 0.5, signal, background, float(seen)
+    )
 
 
 def toy_discovery(model: Model, data: Data | None = None, *, count: int, seed: int = 1) -> ToyP:
