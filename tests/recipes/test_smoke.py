@@ -13,6 +13,7 @@ from femtobarn.evaluate.result import Result
 from femtobarn.recipes.run import Run, Unit
 
 STATIONS = {"gn1", "scale-factors", "lhco"}
+STATIONS = {"gn1", "scale-factors", "classical"}
 """The recipes that `make test` runs, one for each station."""
 INDEPENDENT = {"lhco"}
 """The recipes that read the independent samples."""

@@ -24,6 +24,9 @@ __all__ = ["KNN", "Neighbours"]
 
 Floats = NDArray[np.float64]
 
+TREE = 7
+"""Features up to which a k-d tree finds neighbours faster than looking at all events."""
+
 
 @method
 class KNN(Classifier):
@@ -100,14 +103,15 @@ class Neighbours:
 
     def __init__(self, events: Floats) -> None:
         self._mean, self._width = events.mean(axis=0), events.std(axis=0)
-        self._tree = NearestNeighbors().fit((events - self._mean) / self._width)
+        algorithm = "kd_tree" if events.shape[1] <= TREE else "brute"
+        self._search = NearestNeighbors(algorithm=algorithm).fit((events - self._mean) / self._width)
 
     def of(self, points: ArrayLike, k: int) -> NDArray[np.int64]:
         """Rows of the k events nearest to each of the points (M, F): (M, k), nearest first."""
         scaled = (np.asarray(points, dtype=np.float64) - self._mean) / self._width
         if not len(scaled):
             return np.empty((0, k), dtype=np.int64)
-        return np.asarray(self._tree.kneighbors(scaled, k, return_distance=False))
+        return np.asarray(self._search.kneighbors(scaled, k, return_distance=False))
 
     def mean(self, targets: ArrayLike, points: ArrayLike, k: int, weights: ArrayLike | None = None) -> Floats:
         """Regression: weighted mean of the targets (N,) of the k nearest events, at each point: (M,).

@@ -63,10 +63,16 @@ class Stacked(nn.Module):
 
     @torch.no_grad()
     def solve_last(self, x: Tensor, y: Tensor) -> None:
-        """Set the last layers to what fits y (N, outputs) best on what the hidden layers say, exactly."""
+        """Set the last layers to what fits y (N, outputs) best on what the hidden layers say.
+
+        Combinations of hidden units that are nearly zero at all points (a millionth of the largest) are left
+        out: their weights would be huge, and wrong at any other point.
+        """
         hidden = self.hidden(x)
         design = torch.cat([hidden, torch.ones_like(hidden[..., :1])], -1)
-        found = torch.linalg.lstsq(design, y.expand(len(design), *y.shape), driver="gelsd").solution
+        found = torch.linalg.lstsq(
+            design, y.expand(len(design), *y.shape), rcond=1e-6, driver="gelsd"
+        ).solution
         self.weights[-1].copy_(found[:, :-1])
         self.biases[-1].copy_(found[:, -1:])
 
