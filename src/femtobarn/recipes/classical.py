@@ -111,11 +111,8 @@ def classical(settings: ClassicalSettings, run: Run) -> Result:
                 parts.append(part)
                 first.setdefault(f"{name}-{dimensions}", said)
     result = combine(parts)
-    result.metrics += [
-        Metric(name="auc", at={"dimensions": 2}, method="best", sample=name, value=found.auc, error=1e-5,
-               note="integrated over the plane")
-        for name, found in best.items()
-    ]  # fmt: skip
+    for name, found in best.items():
+        result.metrics += optimal(found, settings, name)
     return page(settings, run, result, best, first)
 
 
@@ -148,16 +145,17 @@ def measured(
     metrics = []
     weights = np.where(test.is_signal, settings.signal, settings.background) / (len(test.x) / 2)
 
-    def metric(what: str, method: str, where: At, value: Estimate) -> None:
+    def metric(what: str, method: str, where: At, value: Estimate, reference: float | None = None) -> None:
         metrics.append(
             Metric(name=what, at={**at, **where}, method=method, sample=sample, value=float(value.value),
-                   error=float(value.error), seeds=[seed])
+                   error=float(value.error), seeds=[seed], reference=reference,
+                   source="exact optimum (Neyman, Pearson)" if reference else None)
         )  # fmt: skip
 
     for method in METHODS:
         score = said[f"score_{method}"]
         area = auc(score, test.is_signal)
-        metric("auc", method, {}, area)
+        metric("auc", method, {}, area, best.auc if at["dimensions"] == 2 else None)
         metric("auc_ratio", method, {}, Estimate(area.value / best.auc, area.error / best.auc))
         ranks = untied(score)
         found = rejection(Survival(ranks[test.is_signal]), Survival(ranks[~test.is_signal]), 0.5)
@@ -181,12 +179,21 @@ def untied(score: Floats) -> Floats:
     return ranks
 
 
-def exact(best: Optimum, settings: ClassicalSettings) -> tuple[float, float]:
-    """Rejection at half the signal, and the highest significance, of the best classifier."""
-    passing = np.interp(0.5, best.signal, best.background)
+def optimal(best: Optimum, settings: ClassicalSettings, sample: str) -> list[Metric]:
+    """What the best classifier reaches: integrals, so without errors."""
+    passing = float(np.interp(0.5, best.signal, best.background))
     enough = best.background >= LEAST
     z = asimov(settings.signal * best.signal[enough], settings.background * best.background[enough]).value
-    return float(1 / passing), float(z.max())
+    numbers: list[tuple[str, At, float]] = [
+        ("auc", {}, best.auc),
+        ("background_rejection", {"signal_efficiency": 0.5}, 1 / passing),
+        ("significance", {"signal": settings.signal, "background": settings.background}, float(z.max())),
+    ]
+    return [
+        Metric(name=name, at={"dimensions": 2, **at}, method="best", sample=sample, value=value,
+               note="integrated over the plane")
+        for name, at, value in numbers
+    ]  # fmt: skip
 
 
 def page(
@@ -219,8 +226,8 @@ def page(
     )
     for name, limit in best.items():
         rows: list[list[str | Cell]] = [[*summary(result, name, method)] for method in METHODS]
-        reject, z = exact(limit, settings)
-        rows.append([Cell("best possible", "", True), f"{limit.auc:.4f}", "0", f"{reject:.1f}", f"{z:.2f}"])
+        area, reject, z = (metric.value for metric in optimal(limit, settings, name))
+        rows.append([Cell("best possible", "", True), f"{area:.4f}", "0", f"{reject:.1f}", f"{z:.2f}"])
         report.table(
             [TITLES[name], "AUC", "below the best, %", "rejection at 50 %", "significance"], rows,
             f"Errors: test sample and spread over {len(settings.seeds)} training samples. Significance: "
