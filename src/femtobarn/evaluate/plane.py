@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from femtobarn.evaluate.drawing import span
 from femtobarn.evaluate.metrics import Estimate, Floats
-from femtobarn.evaluate.style import Caption, Line, canvas, figure_style, headline, legend_columns, log_axis
+from femtobarn.evaluate.style import Caption, Line, canvas, figure_style, headline, log_axis
 
 __all__ = ["Guide", "Plane", "curves_figure", "plane_figure", "trend_figure"]
 
@@ -32,7 +32,7 @@ class Plane(NamedTuple):
 
 
 class Guide(NamedTuple):
-    """A thin line that theory draws: values y (N,) at x (N,)."""
+    """A thin line that theory draws: values y (N,) at x (N,); without a label it is not in the legend."""
 
     label: str
     x: Floats
@@ -118,8 +118,8 @@ def trend_figure(
         limits: of the vertical axis, None: by the values.
         height: of the panel, inches.
     """
-    labels = [lines[name].label for name in curves] + [guide.label for guide in guides]
-    columns = min(2, legend_columns(labels))
+    labels = [lines[name].label for name in curves] + [guide.label for guide in guides if guide.label]
+    columns = 2 if max(map(len, labels)) <= 20 else 1
     rows = -(-len(labels) // columns)
     with figure_style():
         figure, (axes,) = canvas((height + 0.27 * rows,))
@@ -128,7 +128,8 @@ def trend_figure(
             axes.errorbar(x, curve.value, curve.error, fmt=line.marker, color=line.colour, elinewidth=1.3,
                           linestyle=line.dash, linewidth=1.5, label=line.label)  # fmt: skip
         for guide in guides:
-            axes.plot(guide.x, guide.y, color="0.45", linestyle=guide.dash, linewidth=1.3, label=guide.label)
+            label = guide.label or "_nolegend_"
+            axes.plot(guide.x, guide.y, color="0.45", linestyle=guide.dash, linewidth=1.3, label=label)
         share = 0.27 * rows / (height + 0.27 * rows) + 0.03  # of the panel, for the legend
         if limits is not None:
             low, high = limits
@@ -148,6 +149,9 @@ def trend_figure(
             axes.set_ylim(low, top)
         if logarithmic[0]:
             log_axis(axes, "x", float(x.min()) / 1.25, float(x.max()) * 1.25)
+        else:
+            axes.set_xlim(float(x.min() - 0.04 * np.ptp(x)), float(x.max() + 0.04 * np.ptp(x)))
+            axes.xaxis.set_major_locator(MaxNLocator(6, integer=bool((x == np.round(x)).all())))
         axes.set_xlabel(variable)
         axes.set_ylabel(quantity)
         axes.legend(loc="upper left", ncols=columns, columnspacing=1, fontsize=12.5, labelspacing=0.3)

@@ -54,8 +54,8 @@ LINES = {
     "likelihood": Line("#832db6", DOT, "v", "likelihood"),
     "likelihood_decorrelated": Line("#832db6", "-", "v", "lik. decorrelated"),
     "knn1": Line("#b9ac70", DOT, "P", "kNN, k = 1"),
-    "knn3": Line("#b9ac70", DASH, "P", "kNN, k = 3"),
-    "knn5": Line("#b9ac70", "-", "P", "kNN, k = 5"),
+    "knn3": Line("#b9ac70", DASH, "p", "kNN, k = 3"),
+    "knn5": Line("#b9ac70", "-", "h", "kNN, k = 5"),
     "tree": Line("#92dadd", DASH, "D", "one tree"),
     "boosted_trees": Line("#3f90da", "-", "o", "boosted trees"),
     "mlp": Line("#e76300", "-", "X", "MLP"),
@@ -349,7 +349,12 @@ def regression_section(report: Report, settings: ClassicalSettings, result: Resu
             pairs = [(m.value or np.nan, np.hypot(m.error or 0, m.error_seed or 0)) for m in found if m]
             curves[f"knn{k}"] = Estimate(*np.array(pairs, dtype=np.float64).T)
         ends = np.array([x.min(), x.max()])
-        guides = [Guide(f"noise alone, k = {k}", ends, np.full(2, SMEARING / np.sqrt(k))) for k in NEIGHBOURS]
+        guides = [
+            Guide(
+                "" if k > 1 else "noise alone", ends, np.full(2, SMEARING / np.sqrt(k)), lines[f"knn{k}"].dash
+            )
+            for k in NEIGHBOURS
+        ]
         figure = trend_figure(
             x, curves, lines, Caption("femtobarn toy", TITLES[name]), variable="Dimensions",
             quantity="RMS error", logarithmic=(False, False), guides=guides, height=3.0,

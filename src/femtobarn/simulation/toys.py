@@ -118,7 +118,7 @@ class Crescent:
         """Logarithms of the densities of signal and background at the points (N, 2)."""
         r, phi = np.hypot(*x.T), np.arctan2(x[:, 1], x[:, 0])
         radial = -0.5 * ((r - self.radius) / self.width) ** 2 - np.log(np.sqrt(2 * np.pi) * self.width)
-        radial -= np.log(ndtr(self.radius / self.width)) + np.log(np.maximum(r, 1e-12))
+        radial -= np.log(ndtr(self.radius / self.width)) + np.log(np.maximum(r, 1e-6))
         k = self.concentration
         azimuth = k * (np.cos(phi - np.pi / 4) - 1) - np.log(2 * np.pi * i0e(k))
         centre, width = self.blob
