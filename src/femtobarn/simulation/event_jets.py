@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import awkward as ak
 import numpy as np
@@ -13,8 +12,9 @@ from femtobarn.physics.clustering import anti_kt
 from femtobarn.physics.groups import cross_pairs, sums
 from femtobarn.physics.kinematics import delta_r, pt_eta_phi, wrap
 from femtobarn.physics.truth import decay_parents
+from femtobarn.simulation.btagging import working_point
 from femtobarn.simulation.calorimeter import JetTable, Visible
-from femtobarn.simulation.detector import BTagSettings, EventSettings, PhotonSettings, TauSettings
+from femtobarn.simulation.detector import EventSettings, PhotonSettings, TauSettings
 from femtobarn.simulation.pythia import Record
 from femtobarn.simulation.table import Table
 
@@ -25,9 +25,7 @@ __all__ = [
     "hadronic_taus",
     "matched",
     "photon_fake_rate",
-    "tag_efficiency",
     "tau_quality",
-    "working_point",
 ]
 
 Array = NDArray[np.float64]
@@ -142,29 +140,6 @@ def matched(jets: JetTable, others: TrueTaus, events: int, radius: float) -> NDA
     a, b = cross_pairs(np.bincount(jets.event, minlength=events), np.bincount(others.event, minlength=events))
     near = delta_r(jets.eta[a], jets.phi[a], others.eta[b], others.phi[b]) < radius
     return np.asarray(np.bincount(a[near], minlength=len(jets)) > 0)
-
-
-def working_point(draw: Array, efficiency: Array) -> NDArray[np.int8]:
-    """How many of the nested working points a jet passes, whose efficiencies are the columns, falling."""
-    passed: NDArray[np.int8] = np.sum(draw[:, None] < efficiency, axis=1).astype(np.int8)
-    return passed
-
-
-def tag_efficiency(pt: Array, label: NDArray[Any], settings: BTagSettings) -> Array:
-    """Probability (jets, working points) that a jet of a label (5, 4, 15, 0) is b-tagged."""
-
-    def shapes(pt: Array) -> Array:
-        bottom = np.tanh(0.003 * pt) * 30 / (1 + 0.086 * pt)
-        charm = np.tanh(0.02 * pt) / (1 + 0.0034 * pt)
-        return np.stack([bottom, charm, 1 + 0.00365 * pt])
-
-    relative = shapes(pt) / shapes(np.array([settings.shape_pt]))
-    bottom = np.outer(relative[0], settings.efficiency)
-    charm = np.outer(relative[1], 1 / np.array(settings.c_rejection))
-    light = np.outer(relative[2], 1 / np.array(settings.light_rejection))
-    name = np.asarray(label)[:, None]
-    chosen = np.select([name == 5, (name == 4) | (name == 15)], [bottom, charm], light)
-    return np.asarray(np.clip(chosen, 0, 1))
 
 
 def tau_quality(

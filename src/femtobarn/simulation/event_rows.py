@@ -13,6 +13,8 @@ from femtobarn.physics import pdg
 from femtobarn.physics.clustering import anti_kt
 from femtobarn.physics.groups import sums
 from femtobarn.physics.kinematics import cartesian, pt_eta_phi
+from femtobarn.physics.substructure import n_subjettiness
+from femtobarn.simulation.btagging import tag_columns, tag_efficiency
 from femtobarn.simulation.calorimeter import Visible, in_reach, smeared
 from femtobarn.simulation.collisions import Collisions, collisions_of
 from femtobarn.simulation.detector import ElectronSettings, EventSettings, PhotonSettings
@@ -22,9 +24,7 @@ from femtobarn.simulation.event_jets import (
     hadronic_taus,
     matched,
     photon_fake_rate,
-    tag_efficiency,
     tau_quality,
-    working_point,
 )
 from femtobarn.simulation.events import BLOCK, Block, Stopwatch
 from femtobarn.simulation.labels import jet_labels
@@ -153,26 +153,23 @@ def _fat_jets(
 ) -> Columns:
     """Large-radius jets of the same particles, where the event has the momentum for one."""
     fat = settings.fat_jets
-    empty = np.zeros(0)
-    columns: Columns = {
-        "event": empty.astype(np.int64),
-        "pt": empty,
-        "eta": empty,
-        "phi": empty,
-        "mass": empty,
-    }
-    scalar = np.bincount(visible.event, np.hypot(*measured[:2]), events)
-    chosen = (scalar > fat.pt_min)[visible.event]
-    if fat.pt_min <= 0 or not chosen.any():
-        return columns
+    scalar = sums(visible.event, np.hypot(*measured[:2]), events)
+    chosen = (scalar > fat.pt_min)[visible.event] & (fat.pt_min > 0)
     counts = np.bincount(visible.event[chosen], minlength=events)
     px, py, pz, energy = (p[chosen] for p in measured)
     jets = anti_kt(counts, (px, py, pz, energy), fat.radius, fat.pt_min)
     pt, eta, phi = pt_eta_phi(jets.px, jets.py, jets.pz)
     mass = np.sqrt(np.maximum(jets.energy**2 - jets.px**2 - jets.py**2 - jets.pz**2, 0.0))
     kept = np.abs(eta) < fat.eta_max
-    values = {"event": jets.event, "pt": pt, "eta": eta, "phi": phi, "mass": mass}
-    return {name: column[kept] for name, column in values.items()}
+    parts = jets.constituents[kept]
+    member = ak.to_numpy(ak.flatten(parts))
+    tau = n_subjettiness(
+        ak.to_numpy(ak.num(parts, axis=1)), *pt_eta_phi(px[member], py[member], pz[member]), fat.radius
+    )
+    ratios = tau[:, 1:] / np.maximum(tau[:, :-1], 1e-9)
+    values = {"pt": pt[kept], "eta": eta[kept], "phi": phi[kept], "mass": mass[kept]}
+    values |= {"tau1": tau[:, 0], "tau21": ratios[:, 0], "tau32": ratios[:, 1]}
+    return {"event": jets.event[kept], **{name: v.astype(np.float32) for name, v in values.items()}}
 
 
 def _identified(
@@ -244,22 +241,14 @@ def _collections(
     }
     jets, tag = found.jets, settings.btag
     label = jet_labels(hard, jets, events, settings.jets.label_pt_min, settings.jets.label_radius)["id"]
-    passed = working_point(
-        rng.random(len(jets)), tag_efficiency(jets.pt, label, tag) * (np.abs(jets.eta) < tag.eta_max)[:, None]
-    )
+    efficiency = tag_efficiency(jets.pt, label, tag) * (np.abs(jets.eta) < tag.eta_max)[:, None]
     columns["jets"] = {
         **_kinematics(jets, jets.mass),
-        "btag": passed,
-        **{
-            f"btag{round(100 * point)}": (passed > place).astype(np.int8)
-            for place, point in enumerate(tag.efficiency)
-        },
+        **tag_columns(rng.random(len(jets)), efficiency, tag),
         "flavour_label": np.select([label == 5, label == 4, label == 15], [0, 1, 3], 2).astype(np.int8),
         "truthPt": jets.truth_pt.astype(np.float32),
     }
-    columns["fat_jets"] = {
-        name: column if name == "event" else column.astype(np.float32) for name, column in fat.items()
-    }
+    columns["fat_jets"] = fat
     return columns
 
 

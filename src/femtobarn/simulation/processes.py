@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from femtobarn.errors import InputError, closest
 
-__all__ = ["PROCESSES", "pythia_settings"]
+__all__ = ["K_FACTORS", "PROCESSES", "pythia_settings"]
 
 _COMMON = (
     "Print:quiet = on",
@@ -200,6 +200,25 @@ PROCESSES: dict[str, tuple[str, ...]] = {
         ),
     ),
 }
+
+K_FACTORS: dict[str, float] = {
+    "ttbar": 831.8 / 510.3,
+    "single_top": (136.0 + 81.0 + 10.3) / 155.1,
+    "w_lnu": 61527 / 45709,
+    "z_ll": 2 * 2008.4 / 3027.4,
+    "z_tautau": 2008.4 / 1510.6,
+    "ww": 118.7 / 64.5,
+    "wh_bb": 1.373 * 0.3258 * 0.5824 / 0.2060,
+    "zh_bb": 0.8839 * 0.3029 * 0.5824 / 0.1041,
+    "higgs_gamgam": (48.58 + 3.782 + 1.373 + 0.8839) * 2.27e-3 / 0.07171,
+    "higgs_tautau": (48.58 + 3.782 + 1.373 + 0.8839) * 0.06272 / 1.963,
+}
+"""Inclusive cross-sections at 13 TeV (pb) over those of Pythia, for `EventSettings.k_factor`.
+
+Top quarks: NNLO+NNLL and NLO of the LHC Top Working Group; W -> l nu and Z -> l l above 50 GeV (one flavour
+2008.4): NNLO of FEWZ; WW: NNLO [1408.5243]; Higgs bosons with their branching ratios: LHC Higgs Working Group
+[1610.07922]. Where nothing is listed take 1, or that of the boson: none is a correction of shapes.
+"""
 
 
 def pythia_settings(

@@ -1,4 +1,4 @@
-"""Systematic variations of whole events: the same events with energies shifted, tags weighted."""
+"""Systematic variations of whole events: the same events with their energies shifted."""
 
 from __future__ import annotations
 
@@ -10,15 +10,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from femtobarn.errors import InputError
-from femtobarn.simulation.detector import BTagSettings
-from femtobarn.simulation.event_jets import tag_efficiency
 from femtobarn.simulation.rows import FLAVOURS
 
-__all__ = ["Shifts", "btag_weights", "shifted"]
+__all__ = ["Shifts", "shifted"]
 
 Array = NDArray[np.float64]
 COLLECTIONS = ("electrons", "muons", "photons", "taus", "jets")
-LABELS = {"bjets": 5, "cjets": 4, "ujets": 0, "taujets": 15}
 
 
 class Shifts(BaseModel):
@@ -80,47 +77,6 @@ def shifted(rows: ak.Array, shifts: Shifts) -> ak.Array:
         "sum_et": scalar.astype(np.float32),
     }
     return ak.zip(events, depth_limit=1)
-
-
-def btag_weights(
-    rows: ak.Array,
-    point: int,
-    scale: dict[str, float],
-    settings: BTagSettings | None = None,
-    pt_min: float = 20.0,
-) -> Array:
-    """Weights (events,) that turn the sample into one whose tagging efficiencies are scaled.
-
-    A jet that passes gets the scale, one that fails (1 - scale efficiency)/(1 - efficiency).
-
-    Args:
-        rows: whole events.
-        point: the working point in per cent, 70.
-        scale: factor of the efficiency by flavour, such as {"bjets": 0.98, "ujets": 1.1}.
-        settings: those the sample was made with.
-        pt_min: of the jets that are looked at, GeV.
-
-    Raises:
-        InputError: for a working point or a flavour that there is not.
-    """
-    settings = settings or BTagSettings()
-    points = [round(100 * efficiency) for efficiency in settings.efficiency]
-    if point not in points:
-        raise InputError(f"there is no working point {point}; there is: {', '.join(map(str, points))}")
-    if unknown := set(scale) - set(LABELS):
-        raise InputError(f"there is no flavour '{min(unknown)}'; there is: {', '.join(LABELS)}")
-    counts = ak.to_numpy(ak.num(rows.jets))
-    jets = ak.flatten(rows.jets)
-    pt, flavour = ak.to_numpy(jets.pt).astype(np.float64), ak.to_numpy(jets.flavour_label)
-    label = np.array([LABELS[name] for name in FLAVOURS])[flavour]
-    factor = np.array([scale.get(name, 1.0) for name in FLAVOURS])[flavour]
-    efficiency = tag_efficiency(pt, label, settings)[:, points.index(point)]
-    factor = np.minimum(factor, 1 / np.maximum(efficiency, 1e-9))
-    failed = (1 - factor * efficiency) / np.maximum(1 - efficiency, 1e-9)
-    weight = np.where(ak.to_numpy(jets[f"btag{point}"]) > 0, factor, failed)
-    looked_at = (pt > pt_min) & (np.abs(ak.to_numpy(jets.eta)) < settings.eta_max)
-    weight = np.where(looked_at, weight, 1.0)
-    return np.asarray(ak.prod(ak.unflatten(weight, counts), axis=1), dtype=np.float64)
 
 
 def _scale(name: str, table: ak.Array, shifts: Shifts) -> Any:
