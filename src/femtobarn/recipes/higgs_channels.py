@@ -12,8 +12,8 @@ import vector
 from numpy.typing import NDArray
 
 from femtobarn.physics.kinematics import wrap
+from femtobarn.simulation.btagging import tag_efficiency
 from femtobarn.simulation.detector import BTagSettings
-from femtobarn.simulation.event_jets import tag_efficiency
 from femtobarn.simulation.objects import FAKE
 
 __all__ = ["CHANNELS", "Channel", "Selected"]
