@@ -11,6 +11,7 @@ from femtobarn.classification.cuts import Cuts, box_sums, intervals, thresholds_
 from femtobarn.classification.knn import KNN, Neighbours
 from femtobarn.classification.likelihood import Likelihood, smooth
 from femtobarn.classification.tree import Tree
+from femtobarn.data.inputs import Inputs, Label
 from femtobarn.data.sample import Sample, from_memory
 from femtobarn.errors import InputError
 from femtobarn.evaluate.metrics import auc
@@ -190,3 +191,23 @@ def test_what_cannot_be_learnt_from_is_refused(make: type) -> None:
         make().fit(sample(constant, label, weight))
     with pytest.raises(InputError, match="no events of class b"):
         make().fit(sample(x, np.zeros_like(label), weight))
+
+
+@pytest.mark.parametrize("make", [Likelihood, KNN, Tree])
+def test_three_classes(make: type) -> None:
+    rng = np.random.default_rng(4)
+    label = rng.integers(0, 3, 3000)
+    x = rng.normal(size=(3000, 2)) * 0.4 + np.array([[0, 0], [2, 0], [0, 2]])[label]
+    fields = {"x1": x[:, 0], "x2": x[:, 1], "kind": label.astype(np.int8)}
+    toys = from_memory(ak.Array(fields), {"kind": ["a", "b", "c"]})
+    task = Label(field="kind", classes={name: [name] for name in "abc"})
+    answer = make(name="m").fit(toys, inputs=Inputs(event=["x1", "x2"], labels={"class": task})).predict(toys)
+    found = np.stack([ak.to_numpy(answer[f"m_p{name}"]) for name in "abc"])
+    np.testing.assert_allclose(found.sum(axis=0), 1, rtol=1e-5)
+    assert (found.argmax(axis=0) == label).mean() > 0.97
+
+
+def test_cuts_are_for_two_classes() -> None:
+    task = Label(field="label", classes={name: [name] for name in ("signal", "background", "other")})
+    with pytest.raises(InputError, match="two classes"):
+        Cuts().fit(sample(*events(50)), inputs=Inputs(event=["x1"], labels={"class": task}))
