@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from femtobarn import registry
+from femtobarn.errors import InputError
 from femtobarn.evaluate.result import Result
 from femtobarn.recipes.run import Run, Unit
 
@@ -31,7 +32,12 @@ def test_smoke(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> Non
     recipe = registry.find("recipes", name)
     settings = recipe.settings("smoke", {})
     run = Run(name, "smoke", tmp_path / "out", workers=1, cache=tmp_path / "cache", command="test")
-    result = recipe(settings, run)
+    try:
+        result = recipe(settings, run)
+    except InputError as error:
+        if "FEMTOBARN_TEST_DATA" in str(error):  # what others measured is not part of the project
+            pytest.skip(str(error))
+        raise
     written = Result.read(tmp_path / "out" / "result.json")
     assert written.metrics == result.metrics and written.metrics
     assert all(seconds > 0 for seconds in written.seconds.values())

@@ -69,7 +69,8 @@ class Trees:
     ) -> Trees:
         """Grow trees on (N, F) values with labels 0 to `classes` - 1.
 
-        Events of negative weight are left out: the loss has no lower bound where they prevail.
+        Events of negative weight are left out: the loss has no lower bound where they prevail. The bins of
+        histograms hold equal numbers of events.
 
         Args:
             values, labels, weights: of the training sample.
@@ -78,7 +79,7 @@ class Trees:
             parameters: of `sklearn.ensemble.HistGradientBoostingClassifier`.
         """
         used = weights > 0
-        grown = HistGradientBoostingClassifier(**parameters)
+        grown = _Histograms(**parameters)
         judges = (
             {} if valid is None else dict(zip(("X_val", "y_val", "sample_weight_val"), valid, strict=True))
         )
@@ -138,6 +139,13 @@ class Trees:
         """(N, F) values to (N, C) probabilities."""
         answer = self._session.run(None, {"x": np.ascontiguousarray(values, dtype=np.float32)})[0]
         return np.asarray(answer, dtype=np.float32)
+
+
+class _Histograms(HistGradientBoostingClassifier):  # type: ignore[misc]
+    """With bins of equal numbers of events: those of equal weight take longer than the trees."""
+
+    def _bin_data(self, values: Any, *weights: Any, is_training_data: bool) -> Any:
+        return super()._bin_data(values, *(None for _ in weights), is_training_data=is_training_data)
 
 
 @dataclass
