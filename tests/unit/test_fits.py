@@ -1,6 +1,8 @@
 """Impacts, yields, toys and differentiable objectives of binned models, against brute force."""
 
 import math
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -115,3 +117,16 @@ def test_objectives_are_differentiable(model, objective):
             float(objective(model.twin.with_(nominal=model.twin.nominal + s * step))) for s in (1, -1)
         )
         assert float(gradient[cell]) == pytest.approx((above - below) / 2e-4, rel=2e-3, abs=1e-6)
+
+
+def test_the_tutorial_runs(capsys):
+    page = (Path(__file__).parents[2] / "docs" / "statistics.md").read_text()
+    names: dict[str, object] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "statistics.md", "exec"), names)
+    said = capsys.readouterr().out
+    found = [float(number) for number in re.findall(r"(?:Z =|significance|limit) ([0-9.]+)", said)]
+    assert len(found) == 4
+    one_cut, bins, with_systematics, limit = found
+    assert bins > one_cut and with_systematics < bins and 0.3 < limit < 0.7
+    assert len(names["figure"].axes) == 2 and len(names["stack"].axes) == 2
