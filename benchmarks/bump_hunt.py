@@ -5,9 +5,10 @@
 
 Both histogram the example's 100,147 data and 99,996 background events into 60 bins of 0 to 20, scan windows
 of 2 to 6 bins, and do so for 10,000 pseudo-experiments of the background, on one core. The two take turns,
-ROUNDS times; ratios are of the medians of their processor times, the error is the spread over rounds. Then ours with a background
-fitted to the data (exp of a parabola) and fitted again in each pseudo-experiment, which the other cannot do;
-and the extrapolation of the tail from 10,000 pseudo-experiments against a count of a million.
+ROUNDS times; ratios are of the medians of their processor times, the error is the spread over rounds. Then
+ours with a background fitted to the data (exp of a parabola) and fitted again in each pseudo-experiment,
+which the other cannot do; and the extrapolation of the tail from 10,000 pseudo-experiments against a count
+of a million.
 """
 
 from __future__ import annotations
