@@ -28,9 +28,9 @@ class ApproximationSettings(Settings):
         steps, rate: of Adam.
     """
 
-    networks: int = 5
+    networks: int = 4
     neurons: tuple[int, ...] = (1, 2, 3, 5, 8, 13, 21, 34, 55, 100)
-    steps: int = 2000
+    steps: int = 1500
     rate: float = 0.01
 
 
