@@ -117,24 +117,28 @@ def simulate(
     seed: Seed = 1,
     workers: Workers = CORES,
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
+    rows: Annotated[
+        Literal["jets", "events"],
+        typer.Option(help="jets with their tracks, or events of leptons, photons, jets and MET."),
+    ] = "jets",
     underlying_event: Annotated[
-        Literal["full", "overlay"],
+        Literal["full", "overlay", "off"] | None,
         typer.Option(
-            help="full, or overlay: minimum-bias events instead of "
-            "multi-parton interactions, three times faster."
+            help="full; overlay: minimum-bias events instead of multi-parton interactions, for jets; "
+            "off, for events. Default: full for jets, off for events, several times faster."
         ),
-    ] = "full",
+    ] = None,
     changes: Changes = None,
     as_json: Json = False,
 ) -> None:
-    """Simulate proton collisions in a tracker and write their jets with tracks."""
+    """Simulate collisions in a detector and write their jets with tracks, or whole events."""
     from femtobarn.learn.config import merged, parse
     from femtobarn.progress import progress_bar
-    from femtobarn.simulation import SimulationSettings, ZPoleSettings
+    from femtobarn.simulation import EventSettings, SimulationSettings, ZPoleSettings
     from femtobarn.simulation import simulate as simulate_sample
 
-    kind: type[SimulationSettings | ZPoleSettings] = (
-        ZPoleSettings if process == "zpole" else SimulationSettings
+    kind: type[SimulationSettings | EventSettings | ZPoleSettings] = (
+        ZPoleSettings if process == "zpole" else EventSettings if rows == "events" else SimulationSettings
     )
     settings = parse(kind, merged({}, _changes(changes)), "--set")
     with progress_bar(f"simulate {process}", "events") as progress:
@@ -224,7 +228,7 @@ def predict(
     sample = open_sample(files, units=units)
     sample.schema.restrict(fields_of(method.fitted_inputs.without_labels()), sample.where)
     with progress_bar("predict", "rows") as progress:
-        append_columns(sample, method.predict, out, progress=progress)
+        append_columns(sample, getattr(method, method.verb), out, progress=progress)
     print(out)
 
 

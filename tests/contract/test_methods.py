@@ -25,12 +25,21 @@ from femtobarn.data.ragged import Batch, Ragged
 from femtobarn.data.sample import Sample, from_memory
 from femtobarn.errors import InputError
 from femtobarn.learn.export import export, largest_difference
+from femtobarn.learn.method import Classifier
+from femtobarn.learn.scorer import Scorer
 from femtobarn.learn.training import Training
 from femtobarn.nn.preprocess import Preprocess, Statistics
 
 QUICK = Training(epochs=2, batch_size=100, progress="none", accelerator="cpu", learning_rate=1e-3)
 
-pytestmark = pytest.mark.parametrize("name", registry.names("methods"))
+pytestmark = pytest.mark.parametrize(
+    "name",
+    [
+        name
+        for name in registry.names("methods")
+        if issubclass(registry.find("methods", name), Classifier | Scorer)
+    ],
+)
 
 
 @pytest.fixture(autouse=True)
@@ -73,6 +82,18 @@ def batch_of(sample: Sample, method: Any) -> Batch:
     for ragged in batch.collections.values():
         ragged.source = None
     return batch
+
+
+def answers(method: Any, batch: Batch) -> ak.Array:
+    """What a fitted method makes of a batch, whatever its verb."""
+    records: ak.Array = getattr(method, f"{method.verb}_batch")(batch)
+    return records
+
+
+def whole(method: Any, source: Any, **options: Any) -> ak.Array:
+    """What a fitted method makes of a sample or an array of events."""
+    records: ak.Array = getattr(method, method.verb)(source, **options)
+    return records
 
 
 def network_of(method: Any, seed: int = 0) -> torch.nn.Module:
@@ -186,7 +207,7 @@ def test_tokens_are_unordered(name: str, fitted: Any) -> None:
     method = fitted(name)
     batch = batch_of(synthetic(method.inputs, 50, 3), method)
     shuffled, tokens = take(batch, np.arange(50), shuffle=1)
-    assert_same(method.predict_batch(shuffled), method.predict_batch(batch), np.arange(50), tokens)
+    assert_same(answers(method, shuffled), answers(method, batch), np.arange(50), tokens)
 
 
 def test_events_are_independent(name: str, fitted: Any) -> None:
@@ -195,10 +216,10 @@ def test_events_are_independent(name: str, fitted: Any) -> None:
     method = fitted(name)
     lengths = np.r_[np.arange(20), 40, 0, 0, 1]
     batch = batch_of(synthetic(method.inputs, len(lengths), 3, lengths), method)
-    whole = method.predict_batch(batch)
+    whole = answers(method, batch)
     for events in ([3], [0], [21, 0], [5, 20, 2], [23, 1], np.arange(len(lengths))[::-1].copy()):
         part, tokens = take(batch, np.asarray(events))
-        assert_same(method.predict_batch(part), whole, np.asarray(events), tokens)
+        assert_same(answers(method, part), whole, np.asarray(events), tokens)
 
 
 def test_weights_scale_out(name: str) -> None:
@@ -230,7 +251,7 @@ def compare_weights(name: str, one: Any, other: Any) -> None:
         for task in losses[0]:
             assert float(losses[0][task]) == pytest.approx(float(losses[1][task]), rel=2e-5, abs=1e-7), task
     else:
-        first, second = (make(name).fit(s).predict(sample) for s in samples)
+        first, second = (whole(make(name).fit(s), sample) for s in samples)
         order = {key: np.arange(ak.count(sample.read()[key][sample.read()[key].fields[0]]))
                  for key in inputs.collections}  # fmt: skip
         assert_same(first, second, np.arange(240), order)
@@ -253,7 +274,7 @@ def test_saved_is_loaded(name: str, fitted: Any, tmp_path: Any) -> None:
     assert loaded.inputs == method.inputs and loaded.history == method.history
     batch = batch_of(synthetic(method.inputs, 40, 6), method)
     tokens = {key: np.arange(len(ragged.values)) for key, ragged in batch.collections.items()}
-    assert_same(loaded.predict_batch(batch), method.predict_batch(batch), np.arange(40), tokens, exact=True)
+    assert_same(answers(loaded, batch), answers(method, batch), np.arange(40), tokens, exact=True)
 
 
 def test_seed_repeats(name: str, fitted: Any) -> None:
@@ -285,12 +306,21 @@ def test_overfits(name: str) -> None:
     training = Training(epochs=160, batch_size=64, learning_rate=rate, schedule="cosine", progress="none",
                         accelerator="cpu")  # fmt: skip
     method.fit(sample, training=training)
-    batch = batch_of(sample, method)
-    predicted = np.stack(
-        [ak.to_numpy(method.predict_batch(batch)[f"{method.name}_p{c}"]) for c in method.classes]
-    )
-    assert (predicted.argmax(0) == batch.labels[method.label].numpy()).mean() > 0.95
-    assert method.history[-1]["train_total"] < 0.5 * method.history[0]["train_total"]
+    if method.verb == "predict":
+        batch = batch_of(sample, method)
+        predicted = probabilities(method, answers(method, batch))
+        assert (predicted.argmax(0) == batch.labels[method.label].numpy()).mean() > 0.95
+        assert method.history[-1]["train_total"] < 0.5 * method.history[0]["train_total"]
+    else:  # what it knows by heart is less unusual than what it does not
+        others = synthetic(inputs, 64, 10, lengths)
+        score = f"{method.name}_score"
+        assert ak.mean(whole(method, sample)[score]) < ak.mean(whole(method, others)[score])
+        assert method.history[-1]["train_total"] < method.history[0]["train_total"]
+
+
+def probabilities(method: Any, records: ak.Array) -> NDArray[Any]:
+    """(classes, events)."""
+    return np.stack([ak.to_numpy(records[f"{method.name}_p{c}"]) for c in method.classes])
 
 
 def test_exported_is_the_same(name: str, fitted: Any, tmp_path: Any) -> None:
@@ -320,7 +350,7 @@ def test_not_a_number_is_refused(name: str, fitted: Any, value: float) -> None:
             flat[17 * 3] = value
             broken = ak.with_field(array, ak.unflatten(flat, 3), (collection, field))
         for use in (
-            method.predict,
+            lambda data: whole(method, data),
             lambda data: make(name).fit(from_memory(data, sample.schema.classes), training=QUICK),
         ):
             with pytest.raises(InputError, match=rf"row 17.*{field}"):
@@ -334,25 +364,30 @@ def test_missing_field_is_named(name: str, fitted: Any) -> None:
     field = method.inputs.collection_features(key)[0].name if key else method.inputs.event_features[0].name
     kept = [f for f in (array[key] if key else array).fields if f != field]
     with pytest.raises(InputError, match=field):
-        method.predict(ak.with_field(array, array[key][kept], key) if key else array[kept])
+        whole(method, ak.with_field(array, array[key][kept], key) if key else array[kept])
 
 
-def test_probabilities_and_empty_events(name: str, fitted: Any) -> None:
+def test_answers_are_sound_and_empty_events_have_one(name: str, fitted: Any) -> None:
     method = fitted(name)
     for events, lengths in ((20, None), (4, np.zeros(4, np.int64)), (0, np.zeros(0, np.int64))):
-        scores = method.predict(synthetic(method.inputs, events, 8, lengths))
-        values = np.stack([ak.to_numpy(scores[f"{method.name}_p{c}"]) for c in method.classes])
-        assert values.shape == (len(method.classes), events)
-        np.testing.assert_allclose(values.sum(0), 1.0, rtol=1e-5)
-        assert (values >= 0).all()
+        records = whole(method, synthetic(method.inputs, events, 8, lengths))
+        assert len(records) == events
+        if method.verb == "predict":
+            values = probabilities(method, records)
+            np.testing.assert_allclose(values.sum(0), 1.0, rtol=1e-5)
+            assert (values >= 0).all()
+        else:
+            assert method.scores[0] == "score"
+            assert records.fields == [f"{method.name}_{score}" for score in method.scores]
+            assert all(np.isfinite(ak.to_numpy(records[field])).all() for field in records.fields)
 
 
-def test_batches_do_not_matter_to_predict(name: str, fitted: Any) -> None:
+def test_batches_do_not_matter(name: str, fitted: Any) -> None:
     method = fitted(name)
     sample = synthetic(method.inputs, 60, 8)
-    whole, pieces = method.predict(sample), method.predict(sample, batch_size=7)
-    tokens = {key: np.arange(len(next(iter(fields.values())))) for key, fields in columns(whole)[1].items()}
-    assert_same(pieces, whole, np.arange(60), tokens)
+    one, pieces = whole(method, sample), whole(method, sample, batch_size=7)
+    tokens = {key: np.arange(len(next(iter(fields.values())))) for key, fields in columns(one)[1].items()}
+    assert_same(pieces, one, np.arange(60), tokens)
 
 
 def test_parameters_are_checked(name: str) -> None:
@@ -370,4 +405,4 @@ def test_parameters_are_checked(name: str) -> None:
 
 def test_unfitted_says_so(name: str) -> None:
     with pytest.raises(InputError, match="not fitted"):
-        make(name).predict(synthetic(make(name).default_inputs(), 3))
+        whole(make(name), synthetic(make(name).default_inputs(), 3))

@@ -9,7 +9,13 @@ from sklearn.metrics import log_loss
 
 from femtobarn.data.inputs import Feature
 from femtobarn.data.scaling import Moments, transformed
-from femtobarn.nn.losses import binary_cross_entropy, cross_entropy, inverse_frequencies, weighted_mean
+from femtobarn.nn.losses import (
+    binary_cross_entropy,
+    cross_entropy,
+    distance_correlation,
+    inverse_frequencies,
+    weighted_mean,
+)
 from femtobarn.nn.preprocess import Standardise
 
 RNG = np.random.default_rng(1)
@@ -73,3 +79,34 @@ def test_standardise_is_what_scaling_fits() -> None:
     free = layer(typical)[:, [0, 2]]
     np.testing.assert_allclose(free.mean(0), 0, atol=0.06)
     np.testing.assert_allclose(free.std(0), 1, atol=0.06)
+
+
+def test_distance_correlation_against_its_definition() -> None:
+    generator = torch.Generator().manual_seed(3)
+    x, noise = torch.randn(60, generator=generator), torch.randn(60, generator=generator)
+    y = x.square() + 0.5 * noise
+    counts = torch.randint(1, 4, (60,), generator=generator)
+
+    def brute(x: torch.Tensor, y: torch.Tensor) -> float:
+        """Of events of weight one, sums written out."""
+        a, b = (np.abs(v[:, None] - v[None, :]) for v in (x.double().numpy(), y.double().numpy()))
+        a, b = (c - c.mean(0) - c.mean(1)[:, None] + c.mean() for c in (a, b))
+        return float((a * b).mean() / np.sqrt((a * a).mean() * (b * b).mean()))
+
+    twice = [v.repeat_interleave(counts) for v in (x, y)]
+    found = distance_correlation(x, y, counts.float())
+    assert float(found) == pytest.approx(brute(*twice), rel=1e-4)
+    assert float(distance_correlation(x, y, 7.0 * counts)) == pytest.approx(float(found), rel=1e-5)
+    ones = torch.ones(60)
+    assert float(distance_correlation(x, 3 - 2 * x, ones)) == pytest.approx(1, rel=1e-4)
+    assert float(distance_correlation(x, ones, ones)) == 0
+    assert float(distance_correlation(x, y, 0 * ones)) == 0
+
+
+def test_distance_correlation_of_independent_numbers_vanishes() -> None:
+    generator = torch.Generator().manual_seed(4)
+    x, y = torch.randn(2, 2000, generator=generator)
+    assert float(distance_correlation(x, y, torch.ones(2000))) < 0.01
+    x.requires_grad_()
+    distance_correlation(x, y + x.detach(), torch.ones(2000)).backward()
+    assert torch.isfinite(x.grad).all() and x.grad.any()

@@ -10,6 +10,7 @@ from femtobarn.evaluate.binned import efficiency_at_mistag, efficiency_in_bins, 
 from femtobarn.evaluate.metrics import (
     Survival,
     auc,
+    auc_difference,
     confusion,
     one_vs_rest_auc,
     rejection,
@@ -44,6 +45,23 @@ def test_auc_is_scikit_learns(toy: tuple[np.ndarray, ...]) -> None:
     score, signal, weight = toy
     area = auc(score, signal, weight)
     assert float(area.value) == pytest.approx(roc_auc_score(signal, score, sample_weight=weight), abs=1e-12)
+
+
+def test_paired_auc_error_is_the_spread_of_toys() -> None:
+    rng = np.random.default_rng(8)
+    signal, weight = np.arange(300) % 3 == 0, rng.uniform(0.5, 1.5, 300)
+    found, errors, single = [], [], []
+    for _ in range(1000):
+        score = rng.normal(signal * 1.0, 1)
+        other = score + rng.normal(0, 0.5, 300)
+        difference = auc_difference((score, other), signal, weight)
+        each = [float(auc(one, signal, weight).value) for one in (score, other)]
+        assert float(difference.value) == pytest.approx(each[0] - each[1], abs=1e-12)
+        found.append(float(difference.value))
+        errors.append(float(difference.error))
+        single.append(float(auc(score, signal, weight).error))
+    assert np.mean(errors) == pytest.approx(np.std(found), rel=0.1)
+    assert np.mean(errors) < 0.7 * np.mean(single)
 
 
 def test_auc_error_is_the_spread_of_toys() -> None:

@@ -8,9 +8,12 @@ from numpy.typing import NDArray
 from femtobarn.data.inputs import Inputs, Label
 from femtobarn.data.packing import labelled_batches
 from femtobarn.data.sample import Sample
+from femtobarn.data.scaling import transformed
 from femtobarn.errors import InputError
 
-__all__ = ["events_of", "textbook_inputs"]
+__all__ = ["balanced", "events_of", "quantiles", "textbook_inputs", "varying_features"]
+
+Floats = NDArray[np.float64]
 
 
 def textbook_inputs() -> Inputs:
@@ -23,7 +26,7 @@ def textbook_inputs() -> Inputs:
 
 def events_of(
     sample: Sample, inputs: Inputs, task: str, name: str
-) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]]:
+) -> tuple[Floats, NDArray[np.int64], Floats]:
     """All events of a sample in memory: features (N, F), class (N,), weight (N,).
 
     Raises:
@@ -38,3 +41,29 @@ def events_of(
     if absent:
         raise InputError(f"{sample.name}: no events of class {', '.join(absent)}: {name} needs all classes")
     return values, labels, weights
+
+
+def varying_features(values: Floats, inputs: Inputs, sample: Sample) -> Floats:
+    """Features (N, F) after their transforms.
+
+    Raises:
+        InputError: when one has the same value in all events.
+    """
+    values = transformed(values, inputs.event_features).astype(np.float64)
+    for feature, width in zip(inputs.event_features, np.ptp(values, axis=0), strict=True):
+        if not width > 0:
+            raise InputError(f"{sample.name}: '{feature.name}' is the same in all events: leave it out")
+    return values
+
+
+def balanced(labels: NDArray[np.int64], weights: Floats, classes: int) -> Floats:
+    """Weights (N,) scaled so that those of each class sum to one: all classes count as equally frequent."""
+    return np.asarray(weights / np.bincount(labels, weights, minlength=classes)[labels], dtype=np.float64)
+
+
+def quantiles(values: Floats, weights: Floats, at: Floats) -> Floats:
+    """The lowest of the values (N,) up to which a share `at` of the weights (N,), none negative, lies."""
+    order = np.argsort(values, kind="stable")
+    share = np.cumsum(weights[order])
+    index = np.searchsorted(share, at * share[-1] * (1 - 1e-12))
+    return np.asarray(values[order][np.minimum(index, len(values) - 1)], dtype=np.float64)

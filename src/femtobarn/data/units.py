@@ -31,7 +31,7 @@ def energy_power(name: str) -> int:
     every file."""
     if _INVERSE.search(name):
         return -1
-    return 1 if _ENERGY.search(name) else 0
+    return 1 if _ENERGY.search(name) and not name.endswith(("_eta", "_phi")) else 0
 
 
 def factor(name: str, units: str) -> float:

@@ -23,6 +23,7 @@ __all__ = [
     "Reliability",
     "Survival",
     "auc",
+    "auc_difference",
     "confusion",
     "one_vs_rest_auc",
     "rejection",
@@ -206,16 +207,44 @@ def auc(scores: ArrayLike, is_signal: ArrayLike, weights: ArrayLike | None = Non
     The error is that of DeLong, DeLong and Clarke-Pearson (Biometrics 44, 837, 1988): the spread of each
     entry's rank among the other class, weighted.
     """
+    return _auc(*_placements(scores, is_signal, weights))
+
+
+def auc_difference(
+    scores: tuple[ArrayLike, ArrayLike], is_signal: ArrayLike, weights: ArrayLike | None = None
+) -> Estimate:
+    """By how much the AUC of the first of two scores is larger than that of the second, on the same entries.
+
+    What both make of an entry alike does not contribute to the error [DeLong et al., as in `auc`]: of two
+    good classifiers the difference is known far better than either.
+    """
+    (below, above, *rest), (other_below, other_above, *_) = (
+        _placements(score, is_signal, weights) for score in scores
+    )
+    return _auc(below - other_below, above - other_above, *rest)
+
+
+def _placements(
+    scores: ArrayLike, is_signal: ArrayLike, weights: ArrayLike | None
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Per signal entry the fraction of background below it, per background entry that of signal above it.
+
+    And the weights of both, scaled to sum to one.
+    """
     values, weight = _finite(scores, weights, "AUC")
     signal = np.asarray(is_signal, dtype=bool)
     if signal.all() or not signal.any():
         raise InputError("AUC: one class only, nothing to compare: check the label")
-    sizes = weight[signal].sum(), weight[~signal].sum()
-    below = _fraction_below(values[signal], values[~signal], weight[~signal])
-    above = 1 - _fraction_below(values[~signal], values[signal], weight[signal])
-    area = float((weight[signal] * below).sum() / sizes[0])
-    variance = (weight[signal] ** 2 * (below - area) ** 2).sum() / sizes[0] ** 2
-    variance += (weight[~signal] ** 2 * (above - area) ** 2).sum() / sizes[1] ** 2
+    w_signal, w_background = weight[signal], weight[~signal]
+    below = _fraction_below(values[signal], values[~signal], w_background)
+    above = 1 - _fraction_below(values[~signal], values[signal], w_signal)
+    return below, above, w_signal / w_signal.sum(), w_background / w_background.sum()
+
+
+def _auc(below: Floats, above: Floats, w_signal: Floats, w_background: Floats) -> Estimate:
+    """Mean placement, with the spread of both classes' placements as error."""
+    area = float((w_signal * below).sum())
+    variance = (w_signal**2 * (below - area) ** 2).sum() + (w_background**2 * (above - area) ** 2).sum()
     return Estimate(np.asarray(area), np.asarray(np.sqrt(variance)))
 
 

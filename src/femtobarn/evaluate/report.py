@@ -103,7 +103,7 @@ class Report:
                 [*times, [Cell("all stages", "", True), duration(sum(result.seconds.values()))]],
             )
         if result.sizes:
-            self.table(["sample", "jets"], [[name, f"{size:,}"] for name, size in result.sizes.items()])
+            self.table(["sample", "entries"], [[name, f"{size:,}"] for name, size in result.sizes.items()])
         if settings:
             self.section("Settings", folded=True)
             self.code(settings)

@@ -13,6 +13,7 @@ from femtobarn.data.inputs import Inputs
 from femtobarn.data.sample import Sample, open_sample
 from femtobarn.errors import InputError, closest
 from femtobarn.learn.method import Classifier
+from femtobarn.learn.scorer import Scorer
 from femtobarn.learn.training import Training
 
 __all__ = ["Data", "TrainConfig", "merged", "parse"]
@@ -88,7 +89,7 @@ class TrainConfig(BaseModel):
             raise InputError(f"{path}: expected a mapping with the keys data and method")
         return parse(cls, merged(tree, changes), str(path))
 
-    def build(self) -> tuple[Classifier, Training]:
+    def build(self) -> tuple[Classifier | Scorer, Training]:
         """The method and the training this describes.
 
         Raises:
@@ -98,7 +99,10 @@ class TrainConfig(BaseModel):
         name = parameters.pop("name", None)
         if not isinstance(name, str):
             raise InputError("method: the key 'name' is missing; `femtobarn methods` lists what there is")
-        method: Classifier = parse(registry.find("methods", name), parameters, f"method {name}")
+        kind = registry.find("methods", name)
+        if not issubclass(kind, Classifier | Scorer):
+            raise InputError(f"method {name}: nothing is trained on events there, its data are a spectrum")
+        method: Classifier | Scorer = parse(kind, parameters, f"method {name}")
         return method, parse(
             Training, {**method.default_training().model_dump(), **self.training}, "training"
         )

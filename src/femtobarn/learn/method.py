@@ -1,4 +1,4 @@
-"""What a method is: the decorator `@method` and the verb `Classifier`.
+"""What a method is: the decorator `@method` and the verb `Classifier`. `learn.scorer` has the verb `Scorer`.
 
 A method is one class: a pydantic dataclass whose fields are its hyper-parameters, derived from a verb that
 says what it does. The same object is configuration, estimator and documentation:
@@ -33,7 +33,6 @@ as weights are. `fit` must set `self.inputs` and return self:
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,10 +45,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from femtobarn import registry
 from femtobarn.data.inputs import Inputs
 from femtobarn.data.ragged import Batch
-from femtobarn.errors import InputError
+from femtobarn.learn import common
 from femtobarn.learn.training import Training
 from femtobarn.nn.losses import cross_entropy
 
@@ -77,12 +75,14 @@ class Classifier(ABC):
         module: the trained network, None before `fit` and for classical methods.
         history: one dictionary per epoch: `epoch`, `seconds`, `learning_rate`, `train_<task>`, `train_total`,
             `valid_<task>`, `valid_total`.
+        verb: the method's name for what it does; `<verb>_batch` does it to a batch.
         trains_network: False for classical methods.
         contract_exempt: items of the contract suite (tests/contract) the method does not satisfy, with
             reason.
         label: the classification task in `inputs.labels` that `predict` answers.
     """
 
+    verb: ClassVar[str] = "predict"
     trains_network: ClassVar[bool] = True
     contract_exempt: ClassVar[dict[str, str]] = {}
     label: ClassVar[str] = "jet"
@@ -90,10 +90,10 @@ class Classifier(ABC):
     name: str = ""
 
     def __post_init__(self) -> None:
-        self.name = self.name or registry.name_of("methods", type(self)) or type(self).__name__.lower()
-        self.inputs: Inputs | None = None
-        self.module: nn.Module | None = None
-        self.history: list[dict[str, float]] = []
+        self.inputs: Inputs | None
+        self.module: nn.Module | None
+        self.history: list[dict[str, float]]
+        common.begin(self)
 
     # ------------------------------------------------------------------ what a method writes
 
@@ -130,7 +130,7 @@ class Classifier(ABC):
 
     def state(self) -> dict[str, NDArray[Any]]:
         """All that was fitted, as arrays."""
-        return {name: value.cpu().numpy() for name, value in self.fitted_module.state_dict().items()}
+        return common.network_state(self)
 
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
         """Take over what `state` gave; `self.inputs` is set already.
@@ -138,14 +138,7 @@ class Classifier(ABC):
         Raises:
             InputError: when the state is that of another architecture or of other inputs.
         """
-        with torch.random.fork_rng([]):  # its initial weights are not used, the caller's random numbers are
-            self.module = self.network(self.fitted_inputs).eval()
-        tensors = {name: torch.as_tensor(value) for name, value in state.items()}
-        try:
-            self.module.load_state_dict(tensors)
-        except RuntimeError as error:
-            reason = str(error).splitlines()[-1].strip()
-            raise InputError(f"these weights do not fit '{self.name}' with its inputs: {reason}") from None
+        common.restore_network(self, state)
 
     # ------------------------------------------------------------------ what it gets for that
 
@@ -166,9 +159,7 @@ class Classifier(ABC):
             training: None for `default_training()`.
             resume: folder for checkpoints; if it holds one, training goes on from it exactly.
         """
-        from femtobarn.learn.loop import fit
-
-        fit(self, train, valid, inputs or self.default_inputs(), training or self.default_training(), resume)
+        common.fit_network(self, train, valid, inputs, training, resume)
         return self
 
     def predict(self, source: Any, batch_size: int = 5000) -> ak.Array:
@@ -191,11 +182,7 @@ class Classifier(ABC):
     @classmethod
     def load(cls, folder: str | Path) -> Self:
         """Read what `save` wrote; `femtobarn.load` does so for any registered method."""
-        from femtobarn.learn.model_files import load
-
-        loaded = load(folder, cls)
-        assert isinstance(loaded, cls)
-        return loaded
+        return common.load_as(cls, folder)
 
     def export(self, path: str | Path) -> Path:
         """Write the trained network as ONNX, checked against torch."""
@@ -213,28 +200,21 @@ class Classifier(ABC):
     @property
     def fitted_inputs(self) -> Inputs:
         """The inputs of the fitted method. Raises InputError before `fit`."""
-        if self.inputs is None:
-            raise InputError(f"'{self.name}' is not fitted: call fit(train, valid) or load a saved one")
-        return self.inputs
+        return common.fitted_inputs(self)
 
     @property
     def fitted_module(self) -> nn.Module:
         """The trained network. Raises InputError before `fit` and for classical methods."""
-        if self.module is None:
-            raise InputError(f"method '{self.name}' has no trained network: call fit(train, valid) first")
-        return self.module
+        return common.fitted_module(self)
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Hyper-parameters by name, `name` included."""
-        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return common.hyperparameters(self)
 
     def run(self, batch: Batch) -> dict[str, Tensor]:
         """The network's answer for a batch, in evaluation mode, without gradients."""
-        module = self.fitted_module.eval()
-        device = next(module.parameters()).device
-        with torch.inference_mode():
-            return self.answer(module(batch.to(device)))
+        return common.run_network(self, batch)
 
     def probabilities(self, values: NDArray[np.floating[Any]], **collections: ak.Array) -> ak.Array:
         """(B, classes) as records with fields `<name>_p<class>`, further collections beside them.

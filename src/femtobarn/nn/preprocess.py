@@ -49,8 +49,14 @@ class Preprocess(nn.Module):
 
     def forward(self, batch: Batch) -> Batch:
         """The same batch with other `event` and `values`; in training, each event mirrored at random."""
-        if self.training and self.mirror.count:
-            batch = self.mirror(batch)
+        return self.scaled(self.mirrored(batch))
+
+    def mirrored(self, batch: Batch) -> Batch:
+        """The raw batch, in training each event mirrored at random."""
+        return self.mirror(batch) if self.training and self.mirror.count else batch
+
+    def scaled(self, batch: Batch) -> Batch:
+        """Without mirroring."""
         ragged = {name: layer(batch.collections[name].values) for name, layer in self.collections.items()}
         collections = {name: batch.collections[name].replace(values) for name, values in ragged.items()}
         return replace(batch, event=self.event(batch.event), collections={**batch.collections, **collections})

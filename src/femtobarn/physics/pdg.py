@@ -10,7 +10,15 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["charge", "has_bottom", "has_charm", "is_hadron", "is_neutrino", "is_strange_decaying"]
+__all__ = [
+    "charge",
+    "has_bottom",
+    "has_charm",
+    "is_hadron",
+    "is_invisible",
+    "is_neutrino",
+    "is_strange_decaying",
+]
 
 Integers = NDArray[np.integer]
 Mask = NDArray[np.bool_]
@@ -45,6 +53,13 @@ def has_charm(pdg_id: Integers) -> Mask:
 def is_strange_decaying(pdg_id: Integers) -> Mask:
     """Particles that may decay inside a tracker: K_S, K_L, K+-, pi+-, Lambda, Sigma+-, Xi, Omega."""
     return np.isin(np.abs(pdg_id), (310, 130, 321, 211, 3122, 3112, 3222, 3312, 3322, 3334))
+
+
+def is_invisible(pdg_id: Integers) -> Mask:
+    """Neutrinos, dark matter (51 to 60) and particles of a hidden valley."""
+    number = np.abs(pdg_id)
+    dark = (number > 50) & (number <= 60)
+    return np.asarray(is_neutrino(pdg_id) | dark | ((number > 4_900_000) & (number < 5_000_000)))
 
 
 def is_neutrino(pdg_id: Integers) -> Mask:

@@ -13,7 +13,7 @@ from femtobarn.physics.clustering import anti_kt
 from femtobarn.physics.kinematics import cartesian, pt_eta_phi, wrap
 from femtobarn.simulation.table import Table
 
-__all__ = ["CalorimeterSettings", "Flows", "JetTable", "Visible", "jets_of"]
+__all__ = ["CalorimeterSettings", "Flows", "JetTable", "Visible", "in_reach", "jets_of", "smeared"]
 
 Array = NDArray[np.float64]
 Momenta = tuple[Array, Array, Array, Array]
@@ -84,7 +84,14 @@ class Flows(Table):
     photon: NDArray[np.bool_]
 
 
-def _smear(particles: Visible, settings: CalorimeterSettings, rng: np.random.Generator) -> Momenta:
+def in_reach(particles: Visible, settings: CalorimeterSettings) -> NDArray[np.bool_]:
+    """Which particles arrive at the calorimeter."""
+    pt, eta, _ = pt_eta_phi(particles.px, particles.py, particles.pz)
+    keep = (np.abs(eta) < settings.eta_max) & (pt > settings.particle_pt_min)
+    return np.asarray(keep & (~particles.charged | (pt > settings.charged_pt_min)))
+
+
+def smeared(particles: Visible, settings: CalorimeterSettings, rng: np.random.Generator) -> Momenta:
     """Four-momenta after the response: energies follow a gamma distribution, positive and without bias."""
     electromagnetic = np.isin(np.abs(particles.pdg_id), (11, 22))
     stochastic = np.where(electromagnetic, settings.em_stochastic, settings.hadron_stochastic)
@@ -106,14 +113,11 @@ def jets_of(
 
     And their neutral constituents.
     """
-    pt, eta, _ = pt_eta_phi(particles.px, particles.py, particles.pz)
-    keep = (np.abs(eta) < settings.eta_max) & (pt > settings.particle_pt_min)
-    keep &= ~particles.charged | (pt > settings.charged_pt_min)
-    particles = particles.take(keep)
+    particles = particles.take(in_reach(particles, settings))
     counts = np.bincount(particles.event, minlength=events)
     noise = settings.pileup_noise_per_sqrt_mu * np.sqrt(mu)
-    smeared = _smear(particles, settings, rng)
-    jets = anti_kt(counts, smeared, settings.jet_radius, max(5.0, settings.jet_pt_min - 4 * noise))
+    measured = smeared(particles, settings, rng)
+    jets = anti_kt(counts, measured, settings.jet_radius, max(5.0, settings.jet_pt_min - 4 * noise))
     raw_pt, eta, phi = pt_eta_phi(jets.px, jets.py, jets.pz)
     shift = rng.standard_normal((3, len(raw_pt))) * noise
     pt = np.maximum(raw_pt + shift[0], 1.0)
@@ -133,5 +137,5 @@ def jets_of(
     place[order] = np.arange(len(order))
     neutral = ~particles.charged[member] & (place[owner] >= 0)
     member, owner = member[neutral], place[owner[neutral]]
-    seen = pt_eta_phi(*(p[member] for p in smeared[:3]))
+    seen = pt_eta_phi(*(p[member] for p in measured[:3]))
     return table.take(order), Flows(owner, *seen, particles.pdg_id[member] == 22)

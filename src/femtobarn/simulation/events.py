@@ -45,7 +45,7 @@ class Block:
     index: int
     seed: int
     pileup: float
-    overlay: bool
+    underlying_event: str
     settings: BaseModel
     pools: Path
 
@@ -88,7 +88,7 @@ def simulate_block(task: Block) -> tuple[ak.Array, int, dict[str, float]]:
             BLOCK,
             task.pythia_seed(seeds[0]),
             settings.sqrt_s,
-            not task.overlay,
+            task.underlying_event == "full",
             settings.pythia,
         )
     vertex_rng, calo_rng, pileup_rng, material_rng, tracker_rng, overlay_rng = map(
@@ -103,7 +103,7 @@ def simulate_block(task: Block) -> tuple[ak.Array, int, dict[str, float]]:
         resolution = [beam.vertex_resolution_xy, beam.vertex_resolution_xy, beam.vertex_resolution_z]
         found_vertex = vertex + vertex_rng.standard_normal((events, 3)) * resolution
         hard = collisions_of(record)
-    if task.overlay:
+    if task.underlying_event == "overlay":
         with watch.stage("overlay"):
             number_laid = overlay_rng.poisson(settings.overlay, events)
             laid = [
@@ -121,7 +121,8 @@ def simulate_block(task: Block) -> tuple[ak.Array, int, dict[str, float]]:
         candidates = add_fakes(candidates, len(jets.pt), settings.tracker, material_rng)
         response = reconstruct(candidates, len(jets.pt), settings.tracker, tracker_rng)
     with watch.stage("rows"):
-        label = jet_labels(hard, jets, events, settings.selection)
+        selection = settings.selection
+        label = jet_labels(hard, jets, events, selection.label_pt_min, selection.label_radius)
         scalars = {
             "mcEventWeight": record.weight[jets.event].astype(np.float32),
             "eventNumber": number[jets.event].astype(np.int64),
@@ -132,7 +133,7 @@ def simulate_block(task: Block) -> tuple[ak.Array, int, dict[str, float]]:
             "actualInteractionsPerCrossing": mu_actual[jets.event].astype(np.int32),
             "truthPVz": vertex[jets.event, 2].astype(np.float32),
             "resonance_label": resonance_labels(record, jets, 0.75 * settings.calorimeter.jet_radius),
-            **lepton_columns(hard, jets, events, settings.selection),
+            **lepton_columns(hard, jets, events, selection),
         }
         rows = assemble(jets, label, scalars, flows, candidates, response, vertex, found_vertex, settings)
     return rows, events, watch.seconds

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from femtobarn.physics.groups import offsets_of, ramp
 from femtobarn.physics.truth import PILEUP
 from femtobarn.simulation.collisions import Collisions, collisions_of
+from femtobarn.simulation.detector import EventSettings
 from femtobarn.simulation.particles import Particles
 from femtobarn.simulation.pythia import generate
 from femtobarn.simulation.settings import PileupSettings, SimulationSettings
@@ -28,7 +29,7 @@ _STREAMS = ("train", "valid", "test")
 _FLOATS = ("charge", "px", "py", "pz", "energy", "x", "y", "z", "decay_x", "decay_y", "decay_z")
 
 
-def pool_folder(settings: SimulationSettings) -> Path:
+def pool_folder(settings: SimulationSettings | EventSettings) -> Path:
     """Where the pools of these settings are kept: `$FEMTOBARN_CACHE`, else the user's cache folder."""
     root = os.environ.get("FEMTOBARN_CACHE") or os.path.join(
         os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "femtobarn"
@@ -39,7 +40,7 @@ def pool_folder(settings: SimulationSettings) -> Path:
 
 
 def pool_block(
-    split: str, block: int, settings: SimulationSettings
+    split: str, block: int, settings: SimulationSettings | EventSettings
 ) -> tuple[dict[str, NDArray[np.generic]], float]:
     """Columns of one block of a pool and the CPU seconds it took.
 
@@ -73,7 +74,7 @@ def _tracks(table: Collisions, settings: PileupSettings) -> NDArray[np.bool_]:
     return np.asarray(keep & (np.hypot(table.x, table.y) < 300.0))
 
 
-def _visible(table: Collisions, settings: SimulationSettings) -> NDArray[np.bool_]:
+def _visible(table: Collisions, settings: SimulationSettings | EventSettings) -> NDArray[np.bool_]:
     pt = np.hypot(table.px, table.py)
     inside = (np.abs(table.pz) < np.sinh(settings.calorimeter.eta_max) * pt) & (pt > 0.2)
     return np.asarray(inside | (table.kind > 0))

@@ -12,7 +12,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import awkward as ak
 import numpy as np
@@ -21,9 +21,12 @@ from pydantic import BaseModel
 from femtobarn.data.atomic import atomic
 from femtobarn.data.formats import open_writer
 from femtobarn.errors import InputError, require
+from femtobarn.simulation.detector import EventSettings
+from femtobarn.simulation.event_rows import OBJECT_CLASSES, event_block
 from femtobarn.simulation.events import BLOCK, Block, simulate_block
 from femtobarn.simulation.pileup import POOL_BLOCK, pool_block, pool_folder
 from femtobarn.simulation.processes import pythia_settings
+from femtobarn.simulation.pythia import CrossSection, cross_section
 from femtobarn.simulation.pythia import check as check_lines
 from femtobarn.simulation.rows import CLASSES
 from femtobarn.simulation.settings import SimulationSettings
@@ -32,6 +35,7 @@ from femtobarn.workers import follow_parent
 
 __all__ = ["Summary", "simulate"]
 
+UnderlyingEvent = Literal["full", "overlay", "off"]
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
@@ -39,18 +43,58 @@ Result = TypeVar("Result")
 class Summary(BaseModel):
     """What a simulation made; `seconds` are CPU seconds by stage, spent in this run.
 
-    `events` are those finished: Pythia gives up the odd one it cannot.
+    `events` are those finished: Pythia gives up the odd one it cannot. `objects` and the `cross_section` (fb)
+    are those of whole events.
     """
 
     events: int
     jets: int
     flavours: dict[str, int]
+    objects: dict[str, int] = {}
+    cross_section: float | None = None
     seconds: dict[str, float]
 
     def __str__(self) -> str:
         flavours = ", ".join(f"{count} {name}" for name, count in self.flavours.items())
+        objects = "".join(f", {count} {name}" for name, count in self.objects.items())
+        size = "" if self.cross_section is None else f" of {self.cross_section:.4g} fb"
         spent = sum(self.seconds.values())
-        return f"{self.jets} jets ({flavours}) of {self.events} events, {spent:.0f} CPU seconds"
+        return (
+            f"{self.jets} jets ({flavours}){objects} of {self.events} events{size}, {spent:.0f} CPU seconds"
+        )
+
+
+class Kind(NamedTuple):
+    """What the rows are that a type of settings makes.
+
+    Attributes:
+        block: makes one block of them.
+        classes: names of codes.
+        flavour: the field whose codes are counted in the summary.
+        pileup: mean, unless another is asked for.
+        choices: of the underlying event, the usual one first.
+        layout: of HDF5.
+        pools: whether pile-up is drawn from pools of minimum-bias collisions.
+    """
+
+    block: Callable[[Block], tuple[ak.Array, int, dict[str, float]]]
+    classes: dict[str, list[str]]
+    flavour: str
+    pileup: float
+    choices: tuple[UnderlyingEvent, ...]
+    layout: str
+    pools: bool
+
+
+KINDS: dict[type[BaseModel], Kind] = {
+    SimulationSettings: Kind(
+        simulate_block, CLASSES, "flavour_label", 20.0, ("full", "overlay"), "atlas", True
+    ),
+    EventSettings: Kind(
+        event_block, OBJECT_CLASSES, "jets.flavour_label", 20.0, ("off", "full"), "nested", False
+    ),
+    ZPoleSettings: Kind(zpole_block, EVENT_CLASSES, "flavour_label", 0.0, ("full",), "atlas", False),
+}
 
 
 def simulate(
@@ -62,12 +106,16 @@ def simulate(
     pileup: float | None = None,
     workers: int = 1,
     scheduler: str | None = None,
-    settings: SimulationSettings | ZPoleSettings | None = None,
-    underlying_event: Literal["full", "overlay"] = "full",
+    settings: SimulationSettings | EventSettings | ZPoleSettings | None = None,
+    underlying_event: UnderlyingEvent | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
-    """Simulate `n` collisions and write their jets with tracks to `out` (`.h5` in the ATLAS layout, or
-    `.parquet`).
+    """Simulate `n` collisions and write them to `out` (`.h5` or `.parquet`): jets with tracks in the ATLAS
+    layout, or whole events.
+
+    The settings say what the rows are: with `SimulationSettings` jets with tracks; with `EventSettings`
+    events of electrons, muons, taus, photons, jets and missing transverse momentum, whose
+    `crossSectionWeight` (fb) add up to the cross-section; with `ZPoleSettings` hadronic Z decays.
 
     The same process, seed and settings give the same events whatever the number of workers, and the first
     events of a larger sample are those of a smaller one. Finished blocks wait in `OUT.parts/`: a run that was
@@ -75,34 +123,40 @@ def simulate(
     collisions is made once and kept in the user's cache folder; Dask workers must see both folders.
 
     Args:
-        process: a key of `PROCESSES`: ttbar, zprime, dijet, minbias; or zpole, e+e- -> Z -> hadrons, whose
-            rows are events.
+        process: a key of `PROCESSES`.
         n: number of collisions.
         out: the file.
         seed: below 2^31; becomes `runNumber`.
-        pileup: mean number of further collisions per crossing; None: 20, and 0 at the Z pole.
+        pileup: mean number of further collisions per crossing; None: 20, and 0 at the Z pole. In events it is
+            noise on jets.
         workers: local processes.
         scheduler: address of a Dask scheduler to use instead of local processes.
-        settings: beams, detector, selection.
-        underlying_event: "full" multi-parton interactions, or minimum-bias events laid over instead.
+        settings: beams, detector, selection; None: jets with tracks, or the Z pole's for zpole.
+        underlying_event: "full" multi-parton interactions, "overlay" of minimum-bias events instead (jets),
+            or "off" (events), which is several times faster; None: off for events, else full.
         progress: called with (events done, events).
 
     Raises:
         InputError: for arguments out of range.
     """
-    at_z = process == "zpole"
-    settings = settings or (ZPoleSettings() if at_z else SimulationSettings())
-    pileup = (0.0 if at_z else 20.0) if pileup is None else pileup
+    settings = settings or (ZPoleSettings() if process == "zpole" else SimulationSettings())
+    kind = KINDS[type(settings)]
+    pileup = kind.pileup if pileup is None else pileup
+    underlying_event = underlying_event or kind.choices[0]
     out = Path(out)
-    _check(n, out, seed, pileup, workers, underlying_event)
-    if isinstance(settings, ZPoleSettings) != at_z or (at_z and (pileup or underlying_event == "overlay")):
+    _check(n, out, seed, pileup, workers)
+    at_z = process == "zpole"
+    if isinstance(settings, ZPoleSettings) != at_z or (at_z and (pileup or underlying_event != "full")):
         raise InputError(f"{process}: beams and pile-up do not fit: e+e- needs ZPoleSettings and no pile-up")
+    if underlying_event not in kind.choices:
+        choices = " or ".join(map(repr, kind.choices))
+        raise InputError(f"underlying_event is '{underlying_event}'; give {choices}")
     check_lines(pythia_settings(process, settings.sqrt_s, underlying_event == "full", settings.pythia))
     _check_energy(settings)
-    pools = pool_folder(settings) if isinstance(settings, SimulationSettings) else Path()
-    overlay = underlying_event == "overlay"
+    pools = Path() if isinstance(settings, ZPoleSettings) else pool_folder(settings)
     blocks = [
-        Block(process, index, seed, pileup, overlay, settings, pools) for index in range(-(-n // BLOCK))
+        Block(process, index, seed, pileup, underlying_event, settings, pools)
+        for index in range(-(-n // BLOCK))
     ]
     provenance = {
         "process": process,
@@ -112,33 +166,47 @@ def simulate(
         "settings": settings.model_dump(mode="json"),
         "versions": {name: version(name) for name in ("femtobarn", "pythia8mc", "fastjet", "numpy")},
     }
-    classes = EVENT_CLASSES if at_z else CLASSES
-    if isinstance(settings, ZPoleSettings):
-        longest = settings.tracks_max
-    else:
-        longest = max(settings.selection.tracks_max, settings.selection.flows_max)
-    total = Totals(classes["flavour_label"])
+    attributes = provenance | {"events": n}
+    parts = Parts(out, provenance)
+    total = Totals(kind.classes[kind.flavour])
+    if isinstance(settings, EventSettings):
+        total.cross_section = _scaled(cross_section(process, settings.sqrt_s, settings.pythia), settings)
+        attributes["cross_section"] = total.cross_section._asdict()
     with (
+        open_writer(
+            out, kind.classes, attributes, max_length=_longest(settings), layout=kind.layout
+        ) as writer,
         _executor(workers, scheduler) as executor,
-        open_writer(out, classes, provenance | {"events": n}, max_length=longest) as writer,
     ):
-        parts = Parts(out, provenance)
-        if isinstance(settings, SimulationSettings) and (pileup > 0 or overlay):
+        if not isinstance(settings, ZPoleSettings) and (
+            (kind.pools and pileup > 0) or underlying_event == "overlay"
+        ):
             total.seconds["pool"] = _make_pools(settings, pools, executor)
-        for index, (rows, events) in enumerate(_rows(blocks, parts, executor, workers, total.seconds)):
-            start = time.process_time()
-            rows = rows[rows.eventNumber < n]
-            total.events += min(events, n - index * BLOCK)
-            writer.append(rows)
-            total.add(rows)
-            total.seconds["write"] = total.seconds.get("write", 0.0) + time.process_time() - start
+        for block in _finished(blocks, parts, executor, workers, total.seconds):
             if progress:
-                progress(min(n, (index + 1) * BLOCK), n)
+                progress(min(n, (block.index + 1) * BLOCK), n)
+        start = time.process_time()
+        weight = total.cross_section and total.cross_section.value / parts.sum_of_weights(blocks, n)
+        for block in blocks:
+            rows, events = parts.read(block)
+            rows = rows[rows.eventNumber < n]
+            if weight:
+                rows["crossSectionWeight"] = ak.values_astype(weight * rows.mcEventWeight, np.float32)
+            writer.append(rows)
+            total.add(rows, min(events, n - block.index * BLOCK), kind.flavour)
+        total.seconds["write"] = total.seconds.get("write", 0.0) + time.process_time() - start
     parts.remove()
-    return Summary(events=total.events, jets=total.jets, flavours=total.flavours, seconds=total.seconds)
+    return total.summary()
 
 
-def _check_energy(settings: SimulationSettings | ZPoleSettings) -> None:
+def _longest(settings: SimulationSettings | EventSettings | ZPoleSettings) -> int:
+    """Most members of a collection in a row of the ATLAS layout."""
+    if isinstance(settings, SimulationSettings):
+        return max(settings.selection.tracks_max, settings.selection.flows_max)
+    return settings.tracks_max if isinstance(settings, ZPoleSettings) else 0
+
+
+def _check_energy(settings: SimulationSettings | EventSettings | ZPoleSettings) -> None:
     for line in settings.pythia:
         if line.partition("=")[0].strip().lower() in ("beams:ecm", "beams:ea", "beams:eb"):
             raise InputError(f"'{line}' would not reach the pile-up: set sqrt_s (TeV) instead")
@@ -151,17 +219,36 @@ class Totals:
         self.events = 0
         self.jets = 0
         self.flavours = dict.fromkeys(flavours, 0)
+        self.objects: dict[str, int] = {}
+        self.cross_section: CrossSection | None = None
         self.seconds: dict[str, float] = {}
 
-    def add(self, rows: ak.Array) -> None:
-        """Count the jets of one block."""
-        counts = np.bincount(ak.to_numpy(rows.flavour_label), minlength=len(self.flavours))
-        self.jets += len(rows)
+    def add(self, rows: ak.Array, events: int, flavour: str) -> None:
+        """Count the events, jets and other objects of one block."""
+        self.events += events
+        collection, _, field = flavour.rpartition(".")
+        jets = ak.flatten(rows[collection]) if collection else rows
+        counts = np.bincount(ak.to_numpy(jets[field]), minlength=len(self.flavours))
+        self.jets += len(jets)
         for name, count in zip(self.flavours, counts.tolist(), strict=True):
             self.flavours[name] += count
+        for name in {"electrons", "muons", "taus", "photons", "fat_jets"} & set(rows.fields):
+            self.objects[name] = self.objects.get(name, 0) + int(ak.sum(ak.num(rows[name])))
+
+    def summary(self) -> Summary:
+        """All of it."""
+        size = None if self.cross_section is None else self.cross_section.value
+        return Summary(
+            events=self.events,
+            jets=self.jets,
+            flavours=self.flavours,
+            objects=dict(sorted(self.objects.items())),
+            cross_section=size,
+            seconds=self.seconds,
+        )
 
 
-def _check(n: int, out: Path, seed: int, pileup: float, workers: int, underlying_event: str) -> None:
+def _check(n: int, out: Path, seed: int, pileup: float, workers: int) -> None:
     if n < 1:
         raise InputError(f"the number of events is {n}; give at least 1")
     if not 0 <= seed < 2**31:
@@ -170,8 +257,6 @@ def _check(n: int, out: Path, seed: int, pileup: float, workers: int, underlying
         raise InputError(f"pileup is {pileup}; give a mean number of collisions from 0 to 1000")
     if workers < 1:
         raise InputError(f"workers is {workers}; give at least 1")
-    if underlying_event not in ("full", "overlay"):
-        raise InputError(f"underlying_event is '{underlying_event}'; give 'full' or 'overlay'")
     if out.is_dir():
         raise InputError(f"{out}: is a folder; give the name of a file ending in .h5 or .parquet")
     for module in ("pythia8mc", "fastjet", "particle"):
@@ -202,6 +287,14 @@ class Parts:
         path = self.path(block)
         return ak.from_parquet(path), int(path.with_suffix(".txt").read_text())
 
+    def sum_of_weights(self, blocks: list[Block], n: int) -> float:
+        """Over the first `n` events of finished blocks."""
+        total = 0.0
+        for block in blocks:
+            rows = ak.from_parquet(self.path(block), columns=["eventNumber", "mcEventWeight"])
+            total += float(ak.sum(rows.mcEventWeight[rows.eventNumber < n], mask_identity=False))
+        return total
+
     def keep(self, block: Block, rows: ak.Array, events: int) -> None:
         """Write the rows of a finished block of that many events."""
         if not self._manifest.is_file():
@@ -217,10 +310,10 @@ class Parts:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def _rows(
+def _finished(
     blocks: list[Block], parts: Parts, executor: Executor | None, workers: int, seconds: dict[str, float]
-) -> Iterator[tuple[ak.Array, int]]:
-    """Rows and numbers of events of all blocks in order, those of finished ones read back."""
+) -> Iterator[Block]:
+    """All blocks in order as they are finished, those of an earlier run at once."""
     finished = {block.index for block in blocks if parts.has(block)}
     missing = [block for block in blocks if block.index not in finished]
     fresh = _ordered(_kept_block, [(block, parts) for block in missing], executor, 2 * workers + 1)
@@ -228,13 +321,13 @@ def _rows(
         if block.index not in finished:
             for stage, cpu in next(fresh).items():
                 seconds[stage] = seconds.get(stage, 0.0) + cpu
-        yield parts.read(block)
+        yield block
 
 
 def _kept_block(task: tuple[Block, Parts]) -> dict[str, float]:
     """Simulate a block and keep its rows at once, in the worker that made it; CPU seconds by stage."""
     block, parts = task
-    rows, events, seconds = (zpole_block if block.process == "zpole" else simulate_block)(block)
+    rows, events, seconds = KINDS[type(block.settings)].block(block)
     start = time.process_time()
     parts.keep(block, rows, events)
     return {**seconds, "write": time.process_time() - start}
@@ -256,11 +349,13 @@ def _ordered(
         yield waiting.popleft().result()
 
 
-def _pool_task(task: tuple[str, int, SimulationSettings]) -> tuple[dict[str, Any], float]:
+def _pool_task(task: tuple[str, int, SimulationSettings | EventSettings]) -> tuple[dict[str, Any], float]:
     return pool_block(*task)
 
 
-def _make_pools(settings: SimulationSettings, folder: Path, executor: Executor | None) -> float:
+def _make_pools(
+    settings: SimulationSettings | EventSettings, folder: Path, executor: Executor | None
+) -> float:
     """Make the pools that are not in the cache yet; CPU seconds spent."""
     spent = 0.0
     for split in ("train", "valid", "test"):
@@ -279,6 +374,10 @@ def _make_pools(settings: SimulationSettings, folder: Path, executor: Executor |
             }
             np.savez(file, **joined)
     return spent
+
+
+def _scaled(size: CrossSection, settings: EventSettings) -> CrossSection:
+    return CrossSection(size.value * settings.k_factor, size.error * settings.k_factor)
 
 
 @contextmanager

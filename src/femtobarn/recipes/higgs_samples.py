@@ -1,0 +1,171 @@
+"""Simulated events of Higgs bosons and their backgrounds, and the selected rows of each channel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import awkward as ak
+import numpy as np
+
+from femtobarn.data import open_sample
+from femtobarn.data.atomic import atomic
+from femtobarn.data.splits import SPLITS
+from femtobarn.physics.objects import event_objects
+from femtobarn.progress import progress_bar
+from femtobarn.recipes.higgs_channels import CHANNELS
+from femtobarn.recipes.run import Run
+from femtobarn.simulation import EventSettings, simulate
+from femtobarn.simulation.detector import PhotonSettings, TauSettings
+from femtobarn.simulation.shifts import Shifts, shifted
+
+__all__ = ["FOLDS", "SHIFTS", "SOURCES", "Source", "selected", "simulated"]
+
+FOLDS = {
+    "train": SPLITS["train"][:5],
+    "valid": (SPLITS["train"][5], *SPLITS["valid"]),
+    "test": SPLITS["test"],
+}
+"""Validation events choose the bins of templates too, so they take a fold from training."""
+SHIFTS = {
+    "jet energy": Shifts(jet_energy_scale=0.02),
+    "tau energy": Shifts(tau_energy_scale=0.02),
+    "photon energy": Shifts(photon_scale=0.003),
+}
+"""One standard deviation each."""
+UNPOLARISED = ("TauDecays:mode = 0",)
+"""Sixteen times faster in Z decays than with correlated helicities; signal and background alike."""
+
+
+class Source(NamedTuple):
+    """How a process is simulated.
+
+    Attributes:
+        process: of the simulation.
+        lines: further settings of Pythia.
+        fakes: factor by which jets pass as photons or taus more often than they would; selected events count
+            less for it.
+    """
+
+    process: str
+    lines: tuple[str, ...] = ()
+    fakes: float = 1.0
+
+    def settings(self) -> EventSettings:
+        """Beams and detector."""
+        photons, taus = PhotonSettings(), TauSettings()
+        if self.fakes > 1 and self.process == "gamma_jet":
+            rate, slope = photons.jet_fake_rate
+            changes = {"jet_fake_rate": (self.fakes * rate, slope),
+                       "jet_fake_rate_min": self.fakes * photons.jet_fake_rate_min}  # fmt: skip
+            photons = photons.model_copy(update=changes)
+        elif self.fakes > 1:
+            less = {
+                name: tuple(r / self.fakes for r in getattr(taus, name))
+                for name in ("rejection_1", "rejection_3")
+            }
+            taus = taus.model_copy(update=less)
+        return EventSettings(pythia=self.lines, photons=photons, taus=taus)
+
+
+def _hard(pt: int) -> tuple[str, ...]:
+    return (f"PhaseSpace:pTHatMin = {pt}.", f"PhaseSpace:bias2SelectionRef = {pt}.")
+
+
+SOURCES: dict[str, Source] = {
+    "wh_bb": Source("wh_bb"),
+    "zh_bb": Source("zh_bb"),
+    "w_jets": Source("w_jets", _hard(80)),
+    "z_jets": Source("z_jets", _hard(50)),
+    "ttbar": Source("ttbar"),
+    "single_top": Source("single_top"),
+    "wz_bb": Source("wz_bb"),
+    "zz_bb": Source("zz_bb"),
+    "higgs_gamgam": Source("higgs_gamgam"),
+    "diphoton": Source("diphoton"),
+    "gamma_jet": Source("gamma_jet", fakes=10.0),
+    "higgs_tautau": Source("higgs_tautau", UNPOLARISED),
+    "z_tautau": Source("z_tautau", UNPOLARISED),
+    "w_fakes": Source("w_jets", fakes=3.0),
+    "z_fakes": Source("z_ll", fakes=3.0),
+}
+"""W and Z bosons in V(H -> bb) are faster than what they are simulated from; in H -> tau tau all are."""
+
+
+def simulated(run: Run, name: str, events: int) -> Path:
+    """The file of one source."""
+    source = SOURCES[name]
+    settings = source.settings()
+
+    def build(path: Path) -> None:
+        with progress_bar(f"simulate {name}", "events") as progress:
+            simulate(source.process, events, path, seed=run.seed, workers=run.workers, settings=settings,
+                     progress=progress)  # fmt: skip
+
+    key = {"process": source.process, "events": events, "seed": run.seed,
+           "settings": settings.model_dump(mode="json")}  # fmt: skip
+    return run.cached(f"simulate {name}", key, build, code=["simulation"], suffix=".parquet")
+
+
+def selected(run: Run, channel: str, files: Mapping[str, Path], luminosity: float) -> Path:
+    """Selected events of all sources of a channel: a folder of `nominal.parquet` and one per shift and side.
+
+    Rows have the features, `objects`, `label` (0 signal, 1 background), `source` (its place in the channel's
+    list), `split` and `expected`, events at the luminosity (per fb); the rows of each split add up to all.
+    """
+
+    def build(path: Path) -> None:
+        with atomic(path) as folder:
+            folder.mkdir()
+            for variation in [None, *variations(channel)]:
+                parts = [
+                    _rows(channel, name, file, luminosity, run.seed, variation)
+                    for name, file in files.items()
+                ]
+                name = "nominal" if variation is None else f"{variation[0]} {variation[1]:+d}"
+                ak.to_parquet(ak.concatenate(parts), folder / f"{name}.parquet", list_to32=True)
+
+    key = {"channel": channel, "files": [file.name for file in files.values()], "luminosity": luminosity,
+           "seed": run.seed}  # fmt: skip
+    return run.cached(
+        f"select {channel}", key, build, code=["simulation", "physics", "recipes.higgs_samples"]
+    )
+
+
+def variations(channel: str) -> list[tuple[str, int]]:
+    """Shifts that matter to a channel, up and down."""
+    others = {"gamgam": "tau energy", "tautau": "photon energy"}
+    names = ["jet energy"] if channel.startswith("vh") else [n for n in SHIFTS if n != others[channel]]
+    return [(name, side) for name in names for side in (1, -1)]
+
+
+def _rows(
+    channel: str, name: str, file: Path, luminosity: float, seed: int, variation: tuple[str, int] | None
+) -> ak.Array:
+    """Selected rows of one source, the test events alone if varied."""
+    events = open_sample(file).read()
+    lottery = np.random.default_rng([seed, *name.encode()]).random((len(events), 2))
+    fold, weight = ak.to_numpy(events.fold), ak.to_numpy(events.crossSectionWeight).astype(np.float64)
+    split = np.select([np.isin(fold, FOLDS[part]) for part in FOLDS], range(len(FOLDS)))
+    share = np.bincount(split, weight, minlength=len(FOLDS)) / weight.sum()
+    events = ak.with_field(events, weight * luminosity / share[split], "expected")
+    events = ak.with_field(events, split.astype(np.int8), "split")
+    events = ak.with_field(events, lottery, "lottery")  # the same in all variations
+    if variation is not None:
+        shift, side = SHIFTS[variation[0]], variation[1]
+        changes = {field: side * value for field, value in shift.model_dump().items()}
+        events = shifted(events[split == list(FOLDS).index("test")], Shifts(**changes))
+    found = CHANNELS[channel].select(events)
+    expected = ak.to_numpy(found.events.expected) * found.factor
+    expected /= SOURCES[name].fakes ** found.fakes
+    sources = [*CHANNELS[channel].signal, *CHANNELS[channel].backgrounds]
+    count = len(expected)
+    columns = {feature: values.astype(np.float32) for feature, values in found.features.items()}
+    columns |= {
+        "label": np.full(count, name not in CHANNELS[channel].signal, dtype=np.int8),
+        "source": np.full(count, sources.index(name), dtype=np.int8),
+        "split": ak.to_numpy(found.events.split),
+        "expected": expected,
+    }
+    return ak.zip(columns | {"objects": event_objects(found.events)}, depth_limit=1)

@@ -1,0 +1,161 @@
+"""Fits of the twin: Newton's method on many data sets at once, within bounds, differentiable in yields."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from femtobarn.statistics.twin import Data, Twin
+
+__all__ = ["Minimum", "attached", "minimise"]
+
+PART = 1e6
+"""Numbers in one array: more data sets are fitted in parts that stay in the processor's cache."""
+
+
+class Minimum(NamedTuple):
+    """Parameters (N, P), deviance -2 ln L (N,), and whether Newton's method came to rest (N,)."""
+
+    theta: Tensor
+    deviance: Tensor
+    converged: Tensor
+
+
+def minimise(
+    twin: Twin,
+    data: Data,
+    start: Tensor | None = None,
+    held: Tensor | None = None,
+    *,
+    tolerance: float = 1e-11,
+    iterations: int = 200,
+) -> Minimum:
+    """Maximum likelihood of each of N data sets.
+
+    Args:
+        twin: the model.
+        data: counts (N, B) and constraints (N, P).
+        start: (N, P) or (P,); None: the model's own.
+        held: (N, P) or (P,) parameters that stay where they start, those the model fixes besides.
+        tolerance: on the deviance still to be gained.
+        iterations: at most.
+    """
+    p, count = twin.parameters, len(data.main)
+    theta = (p.start if start is None else start).expand(count, -1)
+    held = (p.fixed if held is None else held | p.fixed).expand(count, -1)
+    most = max(1, int(PART / (len(twin.nominal) * len(p.names) + len(p.names) ** 2)))
+    with torch.no_grad():
+        parts = [
+            _newton(twin, Data(data.main[k : k + most], data.aux[k : k + most]), theta[k : k + most].clone(),
+                    held[k : k + most], tolerance, iterations)
+            for k in range(0, count, most)
+        ]  # fmt: skip
+    return Minimum(*(torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def attached(twin: Twin, data: Data, theta: Tensor, held: Tensor | None = None) -> Tensor:
+    """The same parameters (N, P), but differentiable in the twin's yields and in the data.
+
+    By the implicit function theorem: at a minimum the gradient stays zero, so that dtheta/dy is minus the
+    inverse Hessian times the gradient's derivative in y. Parameters held or at a bound do not move.
+    """
+    p = twin.parameters
+    theta = theta.detach()
+    frozen = p.fixed if held is None else held | p.fixed
+    free = ~(frozen | (theta <= p.lower) | (theta >= p.upper))
+    with torch.no_grad():
+        _, hessian, second = twin.derivatives(theta, data)
+    point = theta.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(twin.deviance(point, data).sum(), point, create_graph=True)
+    return theta + _solve(hessian, second, gradient, free)
+
+
+def _newton(
+    twin: Twin, data: Data, theta: Tensor, held: Tensor, tolerance: float, iterations: int
+) -> Minimum:
+    lower = torch.where(held, theta, twin.parameters.lower)
+    upper = torch.where(held, theta, twin.parameters.upper)
+    theta = theta.clamp(lower, upper)
+    deviance = twin.deviance(theta, data)
+    converged = torch.zeros(len(theta), dtype=torch.bool)
+    todo = torch.arange(len(theta))
+    for _ in range(iterations):
+        x, part, bounds = theta[todo], Data(data.main[todo], data.aux[todo]), (lower[todo], upper[todo])
+        gradient, hessian, second = twin.derivatives(x, part)
+        step = _step(x, gradient, hessian, second, bounds)
+        gain = -(step * gradient).sum(-1) / 2
+        theta[todo], deviance[todo], moved = _search(twin, x, step, gradient, part, bounds, deviance[todo])
+        done = (gain < tolerance) | ~moved
+        converged[todo[done]] = gain[done] < 1e3 * tolerance
+        todo = todo[~done]
+        if not len(todo):
+            break
+    return Minimum(theta, deviance, converged)
+
+
+def _step(
+    x: Tensor, gradient: Tensor, hessian: Tensor, second: Tensor, bounds: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Newton's step (N, P) within bounds: what would leave them stops there, and the rest is solved again.
+
+    What lies within a millionth of a bound and is pushed outwards counts as at the bound.
+    """
+    low, high = bounds
+    near = 1e-6 * (high - low)
+    held = ((x <= low + near) & (gradient >= 0)) | ((x >= high - near) & (gradient <= 0))
+    step = torch.where(held, torch.where(gradient >= 0, low, high) - x, 0.0)
+    for _ in range(3):
+        pushed = gradient + (hessian @ torch.where(held, step, 0.0)[..., None])[..., 0]
+        step = torch.where(held, step, _solve(hessian, second, pushed, ~held))
+        leaves = ~held & ((x + step < low) | (x + step > high))
+        if not leaves.any():
+            break
+        step = torch.where(leaves, (x + step).clamp(low, high) - x, step)
+        held = held | leaves
+    return step
+
+
+def _solve(hessian: Tensor, second: Tensor, gradient: Tensor, free: Tensor) -> Tensor:
+    """Newton's step (N, P), zero where not free.
+
+    A Hessian that is not positive does without its second part, and with a ridge if it must.
+    """
+    both = free[:, :, None] & free[:, None, :]
+    unit = torch.eye(hessian.shape[-1], dtype=hessian.dtype)
+    matrix = torch.where(both, hessian, unit)
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    scale = torch.diagonal(matrix, dim1=1, dim2=2).abs().amax(-1)[:, None, None]
+    safe, ridge = torch.where(both, hessian - second, unit), 1e-12
+    while failed.any() and ridge < 1e6:
+        again, still = torch.linalg.cholesky_ex(safe + ridge * scale * unit)
+        factor = torch.where((failed > 0)[:, None, None], again, factor)
+        failed, ridge = torch.where(failed > 0, still, 0), ridge * 100
+    slope = torch.where(free, gradient, 0.0)[..., None]
+    return -torch.cholesky_solve(slope, factor)[..., 0]
+
+
+def _search(
+    twin: Twin,
+    x: Tensor,
+    step: Tensor,
+    gradient: Tensor,
+    data: Data,
+    bounds: tuple[Tensor, Tensor],
+    before: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The first of the steps 1, 1/2, 1/4 ... that gains enough: parameters, deviance, success."""
+    best, deviance, moved = x.clone(), before.clone(), torch.zeros(len(x), dtype=torch.bool)
+    length = 1.0
+    for _ in range(40):
+        candidate = (x + length * step).clamp(*bounds)
+        value = twin.deviance(candidate, data)
+        allowed = before + 1e-4 * (gradient * (candidate - x)).sum(-1) + 1e-13 * (1 + before.abs())
+        good = ~moved & (value <= allowed)
+        best[good], deviance[good] = candidate[good], value[good]
+        moved |= good
+        if moved.all():
+            break
+        length /= 2
+    return best, deviance, moved

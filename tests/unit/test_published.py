@@ -1,0 +1,125 @@
+"""Archives of published likelihoods: reading, the reference CLs, and what is no HistFactory."""
+
+import io
+import json
+import tarfile
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from femtobarn.errors import InputError
+from femtobarn.statistics.histfactory import Channel, Process, workspace
+from femtobarn.statistics.inference import Model, cls
+from femtobarn.statistics.published import read_archive, read_workspace
+
+BACKGROUND = workspace([Channel("SR", [Process("s", [1.0, 2.0], signal=True), Process("b", [9.0, 3.0])])])
+
+
+def patch(size: float) -> list:
+    sample = {
+        "name": "new",
+        "data": [size, size],
+        "modifiers": [{"name": "mu", "type": "normfactor", "data": None}],
+    }
+    return [{"op": "add", "path": "/channels/0/samples/0", "value": sample}]
+
+
+def files() -> dict[str, str]:
+    patches = [{"metadata": {"name": "heavy", "values": [1]}, "patch": patch(0.5)}]
+    return {
+        "A/BkgOnly.json": json.dumps(BACKGROUND),
+        "A/patch.light_1.json": json.dumps(patch(4.0)),
+        "A/README.md": "text",
+        "B/bkg.json": json.dumps(BACKGROUND),
+        "B/patchset.json": json.dumps({"patches": patches, "version": "1.0.0", "metadata": {}}),
+    }
+
+
+def written(folder: Path, kind: str) -> Path:
+    if kind == "folder":
+        for name, text in files().items():
+            (folder / name).parent.mkdir(exist_ok=True)
+            (folder / name).write_text(text)
+        return folder
+    path = folder / f"likelihoods.{kind}"
+    if kind == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, text in files().items():
+                archive.writestr(name, text)
+        return path
+    with tarfile.open(path, "w:gz") as archive:
+        for name, text in files().items():
+            member = tarfile.TarInfo(name)
+            member.size = len(text)
+            archive.addfile(member, io.BytesIO(text.encode()))
+    return path
+
+
+@pytest.mark.parametrize("kind", ["tar.gz", "zip", "folder"])
+def test_archives_of_all_kinds(tmp_path, kind):
+    regions = read_archive(written(tmp_path, kind))
+    assert {name: list(region.patches) for name, region in regions.items()} == {
+        "A": ["light_1"],
+        "B": ["heavy"],
+    }
+    light, heavy = (
+        cls(Model.of(regions[r].with_signal(s))).observed for r, s in (("A", "light_1"), ("B", "heavy"))
+    )
+    assert light < heavy
+    with pytest.raises(InputError, match="A has no signal 'light_2'; did you mean 'light_1'"):
+        regions["A"].with_signal("light_2")
+    regions["A"].patches["odd"] = [{"op": "remove", "path": "/channels/7"}]
+    with pytest.raises(InputError, match="the patch 'odd' does not fit the workspace of A"):
+        regions["A"].with_signal("odd")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("{", "not JSON"),
+        ("[1, 2]", "it is a list"),
+        ('{"a": 1}', "not a HistFactory workspace: 'channels' is missing"),
+        (json.dumps(BACKGROUND | {"channels": [{"name": "x"}]}), "not a HistFactory workspace: "),
+        (
+            json.dumps(BACKGROUND | {"observations": [{"name": "y", "data": [1]}]}),
+            "channel 'SR' has no observation",
+        ),
+    ],
+)
+def test_what_is_not_histfactory(tmp_path, content, sentence):
+    path = tmp_path / "file.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=sentence) as error:
+        read_workspace(path)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_workspace_is_read(tmp_path):
+    path = tmp_path / "file.json"
+    path.write_text(json.dumps(BACKGROUND))
+    assert read_workspace(path) == BACKGROUND
+
+
+def test_bad_archives(tmp_path):
+    with pytest.raises(InputError, match=r"none.tar.gz: cannot be read \(No such file"):
+        read_archive(tmp_path / "none.tar.gz")
+    (tmp_path / "text.tar.gz").write_text("no archive")
+    with pytest.raises(InputError, match="expected a tar or zip archive"):
+        read_archive(tmp_path / "text.tar.gz")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no HistFactory workspace in it"):
+        read_archive(tmp_path / "empty")
+
+
+def test_the_reference_cls(shared_data):
+    """Observed CLs of pyhf's own regression test; 5 s are ten times what it takes on a quiet machine."""
+    start = time.process_time()
+    regions = read_archive(shared_data / "atlas-likelihoods" / "ins1748602-sbottom.tar.gz")
+    found = cls(Model.of(regions["RegionA"].with_signal("sbottom_1300_205_60")))
+    assert found.observed == pytest.approx(0.24443627759, abs=1e-5)
+    assert time.process_time() - start < 5
+    assert {name: len(region.patches) > 200 for name, region in regions.items()} == dict.fromkeys(
+        regions, True
+    )
