@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from femtobarn.nn.dropout import kept
 from femtobarn.nn.heads import dense
 from femtobarn.nn.ragged import Layout, segment_softmax, segment_sum
 
@@ -146,6 +148,8 @@ def dot_product_attention(
         bias: added to the scores, flat: for each event of n tokens (heads, n, n), see `nn.pairs`.
         dropout: share of the weights that is left out.
     """
+    if bias is not None and not dropout and not torch.is_grad_enabled():
+        return _fused(qkv, heads, layout, bias)
     with torch.autocast(qkv.device.type, enabled=False):
         given = None if bias is None else bias.float()
         out: Tensor = _Attention.apply(qkv.float(), heads, layout, given, dropout)  # type: ignore[no-untyped-call]
@@ -171,7 +175,7 @@ class _Attention(torch.autograd.Function):
         ctx.scale = 1 / math.sqrt(width // heads)
         out, by_head = qkv.new_empty(len(qkv), width), torch.empty_like(qkv)
         alphas = qkv.new_empty(heads * sum(m * n * n for _, m, n in ctx.chunks))
-        kept = _kept(alphas, dropout)
+        mask = kept(alphas, dropout) if dropout else None
         for run, (m, n), (q, k, v), block in _blocks(by_head, len(alphas), ctx.chunks, heads):
             alpha = alphas[block].view(-1, n, n)
             rows = qkv[run].view(m, n, 3, heads, -1)
@@ -181,9 +185,9 @@ class _Attention(torch.autograd.Function):
             else:
                 torch.baddbmm(bias[block].view(-1, n, n), q, k.transpose(1, 2), alpha=ctx.scale, out=alpha)
             alpha.sub_(alpha.amax(-1, keepdim=True)).exp_().div_(alpha.sum(-1, keepdim=True))
-            used = alpha if kept is None else alpha * kept[block].view(-1, n, n)
+            used = alpha if mask is None else alpha * mask[block].view(-1, n, n)
             out[run].view(m, n, heads, -1).copy_((used @ v).view(m, heads, n, -1).transpose(1, 2))
-        ctx.save_for_backward(by_head, alphas, *([] if kept is None else [kept]))
+        ctx.save_for_backward(by_head, alphas, *([] if mask is None else [mask]))
         ctx.biased = bias is not None
         return out
 
@@ -198,8 +202,8 @@ class _Attention(torch.autograd.Function):
             g = grad[run].view(m, n, heads, -1).transpose(1, 2).reshape(m * heads, n, -1)
             d_alpha = torch.bmm(g, v.transpose(1, 2))
             if masks:
-                kept = masks[0][block].view(-1, n, n)
-                used, d_alpha = alpha * kept, d_alpha.mul_(kept)
+                mask = masks[0][block].view(-1, n, n)
+                used, d_alpha = alpha * mask, d_alpha.mul_(mask)
             d_alpha.mul_(alpha)
             d_scores = d_alpha.addcmul_(alpha, d_alpha.sum(-1, keepdim=True), value=-1)
             if d_bias is not None:
@@ -214,11 +218,17 @@ class _Attention(torch.autograd.Function):
         return d_qkv, None, None, d_bias, None
 
 
-def _kept(like: Tensor, dropout: float) -> Tensor | None:
-    """1 / (1 - dropout) where a weight is kept, 0 where it is dropped; None where none is."""
-    if dropout == 0.0:
-        return None
-    return torch.empty_like(like).bernoulli_(1 - dropout).div_(1 - dropout)
+def _fused(qkv: Tensor, heads: int, layout: Layout, bias: Tensor) -> Tensor:
+    """The same without gradients, run by run in torch's own kernel, which keeps no weights."""
+    out, pairs = qkv.new_empty(len(qkv), qkv.shape[1] // 3), 0
+    for start, m, n in layout.chunks(qkv.shape[1], CACHE if qkv.device.type == "cpu" else 64 * CACHE):
+        run, size = slice(start, start + m * n), heads * m * n * n
+        q, k, v = qkv[run].view(m, n, 3, heads, -1).permute(2, 0, 3, 1, 4)
+        added = bias[pairs : pairs + size].view(m, heads, n, n)
+        attended = F.scaled_dot_product_attention(q, k, v, added)
+        out[run].view(m, n, heads, -1).copy_(attended.transpose(1, 2))
+        pairs += size
+    return out
 
 
 def _blocks(

@@ -15,6 +15,7 @@ from femtobarn.data.inputs import Inputs
 from femtobarn.data.ragged import Batch
 from femtobarn.learn.method import Classifier, method
 from femtobarn.learn.training import Training
+from femtobarn.nn.dropout import Dropout
 from femtobarn.nn.four_momenta import PAIRS, pair_kinematics
 from femtobarn.nn.norm import BatchNorm, normalised
 from femtobarn.nn.pairs import matrices, pairs_with_self
@@ -140,7 +141,7 @@ class Network(nn.Module):
             bias = None
 
         def of_block(block: Block) -> Any:
-            dropout = block.dropout.p if self.training else 0.0
+            dropout = block.dropout.share if self.training else 0.0
             return lambda h: dot_product_attention(block.qkv(h), self.heads, layout, bias, dropout)
 
         return of_block
@@ -164,7 +165,7 @@ class Block(nn.Module):
         self.dense_before, self.dense_after = nn.LayerNorm(width), nn.LayerNorm(hidden)
         self.expand, self.contract = nn.Linear(width, hidden), nn.Linear(hidden, width)
         self.factor = nn.Parameter(torch.ones(width))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         for linear in (self.mix, self.expand, self.contract):
             nn.init.xavier_uniform_(linear.weight)
         # As three matrices, each of its own size.
