@@ -7,12 +7,12 @@ PYTHON is the interpreter of an environment with weaver-core, made by
     pip install torch==2.13.0 && pip install --no-deps weaver-core==0.5.3
     pip install numpy numba awkward uproot pyarrow pyyaml tqdm
 
-Both sides take the same jets, drawn with as many candidates as realistic ones have (45 on average, 5 % above
-76, at most 128), 17 features each, ten classes, from Parquet, weaver's in the layout of JetClass. The networks
+Both sides take the same jets, drawn with as many candidates as realistic ones have (mean 45, 5 % above
+76, at most 128), 17 features each, ten classes, from Parquet, weaver's in the layout of JetClass. Networks
 are those published, in single precision. A step is forward, cross-entropy, backward and AdamW; batches are in
 memory before the clock starts. Weaver pads to 128 and, as is its default, cuts that to the longest jet of a
-batch when it predicts, and to a random quantile between 0.9 and 1 of the lengths when it trains, dropping what
-is beyond; here nothing is dropped. Ours includes the kinematics from the four-momenta, which weaver takes
+batch when it predicts, and to a random quantile between 0.9 and 1 of the lengths when it trains, dropping
+what is beyond; here nothing is dropped. Ours includes the kinematics of the four-momenta, which weaver takes
 from its loader.
 
 Loading is shuffled batches of 512 jets ready for the network, in one process without workers: weaver's
