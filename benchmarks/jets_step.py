@@ -21,6 +21,9 @@ from femtobarn.tagging.candidates import candidate_inputs
 from femtobarn.tagging.part import ParT
 from femtobarn.tagging.particlenet import ParticleNet
 
+BATCHES = 4
+"""The first warms up."""
+
 
 def step(what: str, file: Path, size: int) -> dict[str, float]:
     """Rates of one network."""
@@ -28,8 +31,7 @@ def step(what: str, file: Path, size: int) -> dict[str, float]:
     method, sample = (ParT() if what == "part" else ParticleNet()), fb.open(file)
     inputs = method.inputs = method.default_inputs()
     batches = [
-        to_batch(sample.read(k * size, (k + 1) * size), inputs, sample.schema.classes)
-        for k in range(gn2_clock.BATCHES)
+        to_batch(sample.read(k * size, (k + 1) * size), inputs, sample.schema.classes) for k in range(BATCHES)
     ]
     network = method.module = method.network(inputs)
     optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3)
@@ -40,7 +42,7 @@ def step(what: str, file: Path, size: int) -> dict[str, float]:
         optimiser.step()
 
     parameters = sum(p.numel() for p in network.parameters())
-    measured = gn2_clock.measure(network, train, lambda index: method.run(batches[index]), size)
+    measured = gn2_clock.measure(network, train, lambda index: method.run(batches[index]), size, BATCHES)
     return measured | {"parameters": parameters}
 
 

@@ -43,8 +43,8 @@ from femtobarn.evaluate.result import Metric, Result
 from femtobarn.tagging.candidates import CLASSES
 
 HERE = Path(__file__).parent
-ROUNDS, LOADED = 3, 50_000
-BATCH = {"part": 512, "particlenet": 256}
+ROUNDS, LOADED = 2, 30_000
+BATCH = {"part": 256, "particlenet": 96}
 PROPERTIES = ("charge", "isChargedHadron", "isNeutralHadron", "isPhoton", "isElectron", "isMuon")
 IMPACT = {
     "d0": "part_d0val",

@@ -22,6 +22,8 @@ from weaver.utils.dataset import SimpleIterDataset
 
 import gn2_clock
 
+BATCHES = 4
+"""The first warms up."""
 CLASSES = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")
 SCALED = [["part_pt_log", 1.7, 0.7], ["part_e_log", 2.0, 0.7], ["part_logptrel", -4.7, 0.7],
           ["part_logerel", -4.7, 0.7], ["part_deltaR", 0.2, 4.0]]  # fmt: skip
@@ -69,7 +71,7 @@ def step(what: str, file: Path, size: int) -> dict[str, float]:
     """Rates of one network, its trimming warm."""
     torch.manual_seed(1)
     with tempfile.TemporaryDirectory() as folder:
-        taken = zip(range(gn2_clock.BATCHES), loader_of(file, size, Path(folder)), strict=False)
+        taken = zip(range(BATCHES), loader_of(file, size, Path(folder)), strict=False)
         batches = [(x, next(iter(y.values())).long()) for _, (x, y, _) in taken]
     if what == "part":
         network = ParticleTransformer(17, 10, pair_input_dim=4, use_pre_activation_pair=False)
@@ -96,7 +98,7 @@ def step(what: str, file: Path, size: int) -> dict[str, float]:
             torch.softmax(answer(index), -1)
 
     parameters = sum(p.numel() for p in network.parameters())
-    return gn2_clock.measure(network, train, predict, size) | {"parameters": parameters}
+    return gn2_clock.measure(network, train, predict, size, BATCHES) | {"parameters": parameters}
 
 
 def load(file: Path, size: int) -> dict[str, float]:
