@@ -68,7 +68,7 @@ class LhcoSettings(Settings):
     members: int = 60
     share: float = 0.25
     supervised_members: int = 10
-    singles: int = 10
+    singles: int = 5
     isolation_trees: int = 100
     seeds: tuple[int, ...] = (1,)
 
@@ -81,7 +81,7 @@ class LhcoSettings(Settings):
 SCALES = {
     "smoke": LhcoSettings(events=6_000, trees=20, members=3, supervised_members=2, singles=2),
     "quick": LhcoSettings(),
-    "standard": LhcoSettings(seeds=(1, 2, 3, 4, 5)),
+    "standard": LhcoSettings(seeds=(1, 2, 3, 4)),
 }
 
 

@@ -142,8 +142,8 @@ class QcdSchoolSettings(Settings):
 
 SCALES = {
     "smoke": QcdSchoolSettings(qcd=1000, signals=400, epochs=2, published_epochs=2),
-    "quick": QcdSchoolSettings(qcd=40_000, signals=8_000),
-    "standard": QcdSchoolSettings(qcd=120_000, signals=15_000, seeds=(1, 2, 3)),
+    "quick": QcdSchoolSettings(qcd=20_000, signals=3_000),
+    "standard": QcdSchoolSettings(qcd=80_000, signals=8_000, seeds=(1, 2)),
 }
 
 
