@@ -24,21 +24,25 @@ def arguments(parser: argparse.ArgumentParser) -> argparse.Namespace:
 
 
 def measure(
-    network: nn.Module, train: Callable[[int], None], predict: Callable[[int], None], size: int
+    network: nn.Module,
+    train: Callable[[int], None],
+    predict: Callable[[int], None],
+    size: int,
+    batches: int = BATCHES,
 ) -> dict[str, float]:
     """Jets per second of wall clock, medians over batches, and the memory (MB) that training took."""
     before = _memory()
     network.train()
-    train_rate = size / _seconds(train)
+    train_rate = size / _seconds(train, batches)
     memory = _memory() - before
     network.eval()
-    return {"train_rate": train_rate, "predict_rate": size / _seconds(predict), "memory": memory}
+    return {"train_rate": train_rate, "predict_rate": size / _seconds(predict, batches), "memory": memory}
 
 
-def _seconds(step: Callable[[int], None]) -> float:
+def _seconds(step: Callable[[int], None], batches: int) -> float:
     step(0)
     times = []
-    for index in range(1, BATCHES):
+    for index in range(1, batches):
         start = time.perf_counter()
         step(index)
         times.append(time.perf_counter() - start)

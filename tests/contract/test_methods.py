@@ -73,7 +73,7 @@ def make(name: str, item: str = "", network: bool = False) -> Any:
         pytest.skip("a classical method")
     if item in cls.contract_exempt:
         pytest.skip(cls.contract_exempt[item])
-    return cls()
+    return cls(**cls.contract_parameters)
 
 
 def batch_of(sample: Sample, method: Any) -> Batch:

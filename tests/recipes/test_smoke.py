@@ -13,9 +13,7 @@ from femtobarn.errors import InputError
 from femtobarn.evaluate.result import Result
 from femtobarn.recipes.run import Run, Unit
 
-STATIONS = {"gn1", "scale-factors", "lhco"}
-STATIONS = {"gn1", "scale-factors", "classical"}
-STATIONS = {"gn1", "scale-factors", "lhco", "cms-dijet"}
+STATIONS = {"gn1", "scale-factors", "classical", "lhco", "cms-dijet"}
 """The recipes that `make test` runs, one for each station."""
 INDEPENDENT = {"lhco"}
 """The recipes that read the independent samples."""

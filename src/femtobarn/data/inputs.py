@@ -17,11 +17,12 @@ class Feature(_Settings):
     """One input field and what is done to it, in this order: transform, clip, standardise.
 
     The transform is of `value / scale`: `asinh` leaves what is well below the scale as it is and takes the
-    logarithm of what is well above. A bare string in a list of features means `Feature(name=...)`.
+    logarithm of what is well above, `tanh` saturates there. A bare string in a list of features means
+    `Feature(name=...)`.
     """
 
     name: str
-    transform: Literal["none", "log", "asinh"] = "none"
+    transform: Literal["none", "log", "asinh", "tanh"] = "none"
     scale: float = Field(default=1.0, gt=0)
     clip: tuple[float, float] | None = None
     standardise: bool = True

@@ -35,7 +35,7 @@ class Scaling(BaseModel):
 
 
 def transformed(values: NDArray[np.floating], features: Sequence[Feature]) -> NDArray[np.floating]:
-    """Values (T, F) after each feature's transform (natural logarithm or asinh of value / scale) and clip."""
+    """Values (T, F) after each feature's transform (log, asinh or tanh of value / scale) and clip."""
     if all(feature.transform == "none" and feature.clip is None for feature in features):
         return values
     result = values.copy()
@@ -46,6 +46,8 @@ def transformed(values: NDArray[np.floating], features: Sequence[Feature]) -> ND
                 column = np.log(column / feature.scale)
         elif feature.transform == "asinh":
             column = np.arcsinh(column / feature.scale)
+        elif feature.transform == "tanh":
+            column = np.tanh(column / feature.scale)
         if feature.clip is not None:
             column = np.clip(column, *feature.clip)
         result[:, position] = column

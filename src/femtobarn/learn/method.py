@@ -79,12 +79,15 @@ class Classifier(ABC):
         trains_network: False for classical methods.
         contract_exempt: items of the contract suite (tests/contract) the method does not satisfy, with
             reason.
+        contract_parameters: smaller sizes with which the contract suite tries a method whose published ones
+            would make it slow.
         label: the classification task in `inputs.labels` that `predict` answers.
     """
 
     verb: ClassVar[str] = "predict"
     trains_network: ClassVar[bool] = True
     contract_exempt: ClassVar[dict[str, str]] = {}
+    contract_parameters: ClassVar[dict[str, Any]] = {}
     label: ClassVar[str] = "jet"
 
     name: str = ""

@@ -39,13 +39,14 @@ class Scorer(ABC):
         inputs: what the fitted method reads, None before `fit`.
         module: the trained network, None before `fit` and for classical methods.
         history: one dictionary per epoch, as of a `Classifier`.
-        verb, trains_network, contract_exempt: as of a `Classifier`.
+        verb, trains_network, contract_exempt, contract_parameters: as of a `Classifier`.
         scores: the scores given, `score` first: the one to use if one is wanted.
     """
 
     verb: ClassVar[str] = "score"
     trains_network: ClassVar[bool] = True
     contract_exempt: ClassVar[dict[str, str]] = {}
+    contract_parameters: ClassVar[dict[str, Any]] = {}
     scores: ClassVar[tuple[str, ...]] = ("score",)
 
     name: str = ""

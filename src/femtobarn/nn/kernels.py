@@ -16,7 +16,17 @@ import torch
 from numba import njit
 from numpy.typing import NDArray
 
-__all__ = ["attend", "attend_backward", "pair_sums", "pair_sums_backward", "per_event"]
+__all__ = [
+    "attend",
+    "attend_backward",
+    "gather_pairs",
+    "keep",
+    "nearest",
+    "pair_sums",
+    "pair_sums_backward",
+    "per_event",
+    "spread_pairs",
+]
 
 Array = NDArray[Any]
 PAIRS_PER_THREAD = 50_000
@@ -241,3 +251,100 @@ def pair_sums_backward(
                     d_one_j[d] += back
                     d_other_i[d] += back
                 p += 1
+
+
+@compiled  # type: ignore[untyped-decorator]
+def spread_pairs(values: Array, offsets: Array, before: Array, out: Array, first: int, last: int) -> None:
+    """Values of pairs i <= j as symmetric matrices, for `nn.pairs`.
+
+    Args:
+        values: (P, H), sorted by i, then j.
+        offsets: (B+1,) of the events' tokens.
+        before: (B+1,) of the events' pairs i <= j.
+        out: (H * Q,) with Q ordered pairs, filled with (H, n, n) for each event in turn.
+        first: the first event.
+        last: the one after the last.
+    """
+    heads = values.shape[1]
+    for event in range(first, last):
+        p, n = before[event], offsets[event + 1] - offsets[event]
+        # Of n (n + 1) / 2 pairs summed over events twice, less the diagonal: n n summed.
+        block = heads * (2 * p - offsets[event])
+        for i in range(n):
+            for j in range(i, n):
+                for h in range(heads):
+                    out[block + (h * n + i) * n + j] = values[p, h]
+                    out[block + (h * n + j) * n + i] = values[p, h]
+                p += 1
+
+
+@compiled  # type: ignore[untyped-decorator]
+def gather_pairs(
+    matrices: Array, offsets: Array, before: Array, values: Array, first: int, last: int
+) -> None:
+    """The transpose of `spread_pairs`: fills `values` (P, H) with m_ij + m_ji, or m_ii."""
+    heads = values.shape[1]
+    for event in range(first, last):
+        p, n = before[event], offsets[event + 1] - offsets[event]
+        block = heads * (2 * p - offsets[event])
+        for i in range(n):
+            for j in range(i, n):
+                for h in range(heads):
+                    total = matrices[block + (h * n + i) * n + j]
+                    if j > i:
+                        total += matrices[block + (h * n + j) * n + i]
+                    values[p, h] = total
+                p += 1
+
+
+@compiled  # type: ignore[untyped-decorator]
+def nearest(points: Array, offsets: Array, pairs: Array, found: Array, first: int, last: int) -> None:
+    """The nearest other tokens of each token's event, nearest first.
+
+    Args:
+        points: (T, D).
+        offsets: (B+1,) of the events' tokens.
+        pairs: (B+1,) of the events' ordered pairs, by which the work is shared.
+        found: (T, k), filled; T where an event has no more tokens.
+        first: the first event.
+        last: the one after the last.
+    """
+    tokens, k = found.shape
+    away = np.empty(k, points.dtype)
+    for event in range(first, last):
+        for i in range(offsets[event], offsets[event + 1]):
+            own, best, count = points[i], found[i], 0
+            best[:] = tokens
+            for j in range(offsets[event], offsets[event + 1]):
+                if j == i:
+                    continue
+                other, square = points[j], points.dtype.type(0)
+                for d in range(len(own)):
+                    step = own[d] - other[d]
+                    square += step * step
+                if count == k and square >= away[k - 1]:
+                    continue
+                place = min(count, k - 1)
+                while place > 0 and away[place - 1] > square:
+                    away[place], best[place] = away[place - 1], best[place - 1]
+                    place -= 1
+                away[place], best[place] = square, j
+                count = min(count + 1, k)
+
+
+@compiled  # type: ignore[untyped-decorator]
+def keep(seed: np.uint64, out: Array, threshold: np.uint64, scale: np.float32) -> None:
+    """Fill `out` (N,) with `scale`, or with 0 at a chance of threshold / 65536.
+
+    Four numbers of 16 bits to a draw of xorshift64* [Vigna, 1402.6246], a fraction of the cost of torch's
+    generator; `seed` is not zero.
+    """
+    state, count = seed, len(out)
+    for i in range(0, count, 4):
+        state ^= state >> np.uint64(12)
+        state ^= state << np.uint64(25)
+        state ^= state >> np.uint64(27)
+        drawn = state * np.uint64(2685821657736338717)
+        for k in range(min(4, count - i)):
+            bits = (drawn >> np.uint64(16 * k)) & np.uint64(65535)
+            out[i + k] = scale if bits >= threshold else np.float32(0)

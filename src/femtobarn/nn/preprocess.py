@@ -137,6 +137,7 @@ class Standardise(nn.Module):
         count = len(features)
         self.logs = {k: feature.scale for k, feature in enumerate(features) if feature.transform == "log"}
         self.asinhs = {k: feature.scale for k, feature in enumerate(features) if feature.transform == "asinh"}
+        self.tanhs = {k: feature.scale for k, feature in enumerate(features) if feature.transform == "tanh"}
         self.clips = any(feature.clip for feature in features)
         limits = [feature.clip or (-torch.inf, torch.inf) for feature in features]
         mean, std = (moments.mean, moments.std) if moments else ([0.0] * count, [1.0] * count)
@@ -149,7 +150,7 @@ class Standardise(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """values: (N, F) float32, checked to be finite where they were read."""
-        if self.logs or self.asinhs:
+        if self.logs or self.asinhs or self.tanhs:
             columns = list(values.unbind(-1))
             for k, scale in self.logs.items():
                 columns[k] = torch.log(columns[k] / scale)
@@ -157,6 +158,8 @@ class Standardise(nn.Module):
                 # Not torch.asinh: onnxruntime's loses all digits of large negative values.
                 size = columns[k].abs() / scale
                 columns[k] = torch.sign(columns[k]) * torch.log(size + torch.sqrt(size * size + 1))
+            for k, scale in self.tanhs.items():
+                columns[k] = torch.tanh(columns[k] / scale)
             values = torch.stack(columns, -1)
         if self.clips:
             values = torch.minimum(torch.maximum(values, self.low), self.high)
@@ -169,4 +172,6 @@ class Standardise(nn.Module):
             values[:, k] = scale * torch.exp(values[:, k])
         for k, scale in self.asinhs.items():
             values[:, k] = scale * torch.sinh(values[:, k])
+        for k, scale in self.tanhs.items():
+            values[:, k] = scale * torch.atanh(values[:, k].clamp(-0.999, 0.999))
         return values

@@ -9,7 +9,9 @@ from torch import Tensor
 
 __all__ = [
     "Layout",
+    "falling",
     "ordered_pairs",
+    "other_pairs",
     "segment_max",
     "segment_mean",
     "segment_softmax",
@@ -65,10 +67,31 @@ def ordered_pairs(offsets: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
     return _pairs(first, offsets[1:].index_select(0, segments) - first)
 
 
+def other_pairs(offsets: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
+    """All pairs (i, j) of different tokens of one event, in both orders: two (P,), sorted by i, then j."""
+    segments = segments_of(offsets, tokens)
+    first = offsets[:-1].index_select(0, segments)
+    i, j = _pairs(first, offsets[1:].index_select(0, segments) - first - 1)
+    return i, j + (j >= i)
+
+
 def unordered_pairs(offsets: Tensor, tokens: int) -> tuple[Tensor, Tensor]:
     """All pairs i < j of tokens of one event: two (P,) int64, sorted by i, then j."""
     after = torch.arange(1, tokens + 1, device=offsets.device)
     return _pairs(after, offsets[1:].index_select(0, segments_of(offsets, tokens)) - after)
+
+
+def falling(values: Tensor, offsets: Tensor) -> Tensor:
+    """The tokens of each event by falling (T,) values, equal ones as they come: (T,) positions.
+
+    From the number of larger ones among an event's tokens, since a stable sort does not export to ONNX.
+    """
+    tokens = values.shape[0]
+    i, j = ordered_pairs(offsets, tokens)
+    mine, other = values.index_select(0, i), values.index_select(0, j)
+    before = (other > mine) | ((other == mine) & (j < i))
+    place = offsets.index_select(0, segments_of(offsets, tokens)) + segment_sum(before.long(), i, tokens)
+    return torch.zeros_like(place).index_copy(0, place, torch.arange(tokens, device=place.device))
 
 
 def _pairs(first: Tensor, partners: Tensor) -> tuple[Tensor, Tensor]:

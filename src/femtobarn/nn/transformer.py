@@ -7,13 +7,21 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from femtobarn.nn.dropout import kept
 from femtobarn.nn.heads import dense
-from femtobarn.nn.ragged import Layout
+from femtobarn.nn.ragged import Layout, segment_softmax, segment_sum
 
-__all__ = ["Encoder", "SelfAttention", "dot_product_attention", "dot_product_padded"]
+__all__ = [
+    "Encoder",
+    "SelfAttention",
+    "dot_product_attention",
+    "dot_product_padded",
+    "dot_product_pairwise",
+]
 
 CACHE = 1 << 22
 """Numbers of a block of events, were each of its pairs as wide as a token's query, key and value together.
@@ -115,10 +123,36 @@ def dot_product_padded(qkv: Tensor, heads: int, layout: Layout) -> Tensor:
     return attended.index_select(0, layout.segments * longest + own)
 
 
-def dot_product_attention(qkv: Tensor, heads: int, layout: Layout) -> Tensor:
-    """As `dot_product_padded`, in blocks of events of equal length that fit the cache."""
+def dot_product_pairwise(qkv: Tensor, heads: int, i: Tensor, j: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The formula over all ordered pairs i, j (P,) of an event's tokens, `bias` (P, heads) added to scores.
+
+    It takes memory for every pair: for devices other than processors, for export, and as a reference.
+    """
+    tokens, width = qkv.shape[0], qkv.shape[1] // 3
+    q, k, v = qkv.view(tokens, 3, heads, width // heads).unbind(1)
+    scores = (q.index_select(0, i) * k.index_select(0, j)).sum(-1) / math.sqrt(width // heads)
+    alpha = segment_softmax(scores if bias is None else scores + bias, i, tokens)
+    weighted = alpha.unsqueeze(-1) * v.index_select(0, j)
+    return segment_sum(weighted, i, tokens).flatten(1)
+
+
+def dot_product_attention(
+    qkv: Tensor, heads: int, layout: Layout, bias: Tensor | None = None, dropout: float = 0.0
+) -> Tensor:
+    """As `dot_product_padded`, in blocks of events of equal length that fit the cache.
+
+    Args:
+        qkv: (T, 3*width) in the layout's order.
+        heads: by which the width is divided.
+        layout: of the events.
+        bias: added to the scores, flat: for each event of n tokens (heads, n, n), see `nn.pairs`.
+        dropout: share of the weights that is left out.
+    """
+    if bias is not None and not dropout and not torch.is_grad_enabled():
+        return _fused(qkv, heads, layout, bias)
     with torch.autocast(qkv.device.type, enabled=False):
-        out: Tensor = _Attention.apply(qkv.float(), heads, layout)  # type: ignore[no-untyped-call]
+        given = None if bias is None else bias.float()
+        out: Tensor = _Attention.apply(qkv.float(), heads, layout, given, dropout)  # type: ignore[no-untyped-call]
     return out.to(qkv.dtype)
 
 
@@ -126,53 +160,84 @@ class _Attention(torch.autograd.Function):
     """Products of small matrices, one per event and head, and their gradients.
 
     torch's softmax goes through rows of fewer than sixteen numbers one by one; maximum, exponential and sum
-    over whole blocks take a quarter of its time. With g = dL/dh' and s = q k^T / sqrt(d) the gradients are
-    dv = alpha^T g, ds = alpha (g v^T - sum_j alpha g v^T), dq = ds k / sqrt(d), dk = ds^T q / sqrt(d).
+    over whole blocks take a quarter of its time. With g = dL/dh' and s = q k^T / sqrt(d) + bias the gradients
+    are dv = alpha^T g, ds = alpha (g v^T - sum_j alpha g v^T), dq = ds k / sqrt(d), dk = ds^T q / sqrt(d),
+    and ds for the bias. Weights that are dropped pass nothing either way, and the others are scaled up.
     """
 
     @staticmethod
-    def forward(ctx: Any, qkv: Tensor, heads: int, layout: Layout) -> Tensor:
+    def forward(
+        ctx: Any, qkv: Tensor, heads: int, layout: Layout, bias: Tensor | None = None, dropout: float = 0.0
+    ) -> Tensor:
         width = qkv.shape[1] // 3
         ctx.heads = heads
         ctx.chunks = layout.chunks(3 * width, CACHE if qkv.device.type == "cpu" else 64 * CACHE)
         ctx.scale = 1 / math.sqrt(width // heads)
         out, by_head = qkv.new_empty(len(qkv), width), torch.empty_like(qkv)
         alphas = qkv.new_empty(heads * sum(m * n * n for _, m, n in ctx.chunks))
-        for run, (m, n), (q, k, v), alpha in _blocks(by_head, alphas, ctx.chunks, heads):
+        mask = kept(alphas, dropout) if dropout else None
+        for run, (m, n), (q, k, v), block in _blocks(by_head, len(alphas), ctx.chunks, heads):
+            alpha = alphas[block].view(-1, n, n)
             rows = qkv[run].view(m, n, 3, heads, -1)
             by_head[run].view(3, m, heads, n, -1).copy_(rows.permute(2, 0, 3, 1, 4))
-            torch.baddbmm(alpha, q, k.transpose(1, 2), beta=0, alpha=ctx.scale, out=alpha)
+            if bias is None:
+                torch.baddbmm(alpha, q, k.transpose(1, 2), beta=0, alpha=ctx.scale, out=alpha)
+            else:
+                torch.baddbmm(bias[block].view(-1, n, n), q, k.transpose(1, 2), alpha=ctx.scale, out=alpha)
             alpha.sub_(alpha.amax(-1, keepdim=True)).exp_().div_(alpha.sum(-1, keepdim=True))
-            out[run].view(m, n, heads, -1).copy_((alpha @ v).view(m, heads, n, -1).transpose(1, 2))
-        ctx.save_for_backward(by_head, alphas)
+            used = alpha if mask is None else alpha * mask[block].view(-1, n, n)
+            out[run].view(m, n, heads, -1).copy_((used @ v).view(m, heads, n, -1).transpose(1, 2))
+        ctx.save_for_backward(by_head, alphas, *([] if mask is None else [mask]))
+        ctx.biased = bias is not None
         return out
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-        by_head, alphas = ctx.saved_tensors
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        by_head, alphas, *masks = ctx.saved_tensors
         heads, grad, d_qkv = ctx.heads, grad.contiguous(), torch.empty_like(by_head)
-        for run, (m, n), (q, k, v), alpha in _blocks(by_head, alphas, ctx.chunks, heads):
+        d_bias = torch.empty_like(alphas) if ctx.biased and ctx.needs_input_grad[3] else None
+        for run, (m, n), (q, k, v), block in _blocks(by_head, len(alphas), ctx.chunks, heads):
+            alpha = used = alphas[block].view(-1, n, n)
             g = grad[run].view(m, n, heads, -1).transpose(1, 2).reshape(m * heads, n, -1)
-            d_alpha = torch.bmm(g, v.transpose(1, 2)).mul_(alpha)
+            d_alpha = torch.bmm(g, v.transpose(1, 2))
+            if masks:
+                mask = masks[0][block].view(-1, n, n)
+                used, d_alpha = alpha * mask, d_alpha.mul_(mask)
+            d_alpha.mul_(alpha)
             d_scores = d_alpha.addcmul_(alpha, d_alpha.sum(-1, keepdim=True), value=-1)
+            if d_bias is not None:
+                d_bias[block].view(-1, n, n).copy_(d_scores)
             parts = g.new_empty(3, *g.shape)
             dq, dk, dv = parts
             torch.baddbmm(dq, d_scores, k, beta=0, alpha=ctx.scale, out=dq)
             torch.baddbmm(dk, d_scores.transpose(1, 2), q, beta=0, alpha=ctx.scale, out=dk)
-            torch.bmm(alpha.transpose(1, 2), g, out=dv)
+            torch.bmm(used.transpose(1, 2), g, out=dv)
             rows = parts.view(3, m, heads, n, -1).permute(1, 3, 0, 2, 4)
             d_qkv[run].view(m, n, 3, heads, -1).copy_(rows)
-        return d_qkv, None, None
+        return d_qkv, None, None, d_bias, None
+
+
+def _fused(qkv: Tensor, heads: int, layout: Layout, bias: Tensor) -> Tensor:
+    """The same without gradients, run by run in torch's own kernel, which keeps no weights."""
+    out, pairs = qkv.new_empty(len(qkv), qkv.shape[1] // 3), 0
+    for start, m, n in layout.chunks(qkv.shape[1], CACHE if qkv.device.type == "cpu" else 64 * CACHE):
+        run, size = slice(start, start + m * n), heads * m * n * n
+        q, k, v = qkv[run].view(m, n, 3, heads, -1).permute(2, 0, 3, 1, 4)
+        added = bias[pairs : pairs + size].view(m, heads, n, n)
+        attended = F.scaled_dot_product_attention(q, k, v, added)
+        out[run].view(m, n, heads, -1).copy_(attended.transpose(1, 2))
+        pairs += size
+    return out
 
 
 def _blocks(
-    by_head: Tensor, alphas: Tensor, chunks: list[tuple[int, int, int]], heads: int
-) -> Iterator[tuple[slice, tuple[int, int], Tensor, Tensor]]:
-    """Of each chunk: its tokens, (m, n), q, k, v (3, m*heads, n, d) and alpha (m*heads, n, n)."""
+    by_head: Tensor, scores: int, chunks: list[tuple[int, int, int]], heads: int
+) -> Iterator[tuple[slice, tuple[int, int], Tensor, slice]]:
+    """Of each chunk: its tokens, (m, n), q, k, v (3, m*heads, n, d), and where its m*heads*n*n scores are."""
     pairs = 0
     for start, m, n in chunks:
         run, size = slice(start, start + m * n), heads * m * n * n
-        alpha = alphas[pairs : pairs + size].view(m * heads, n, n)
-        yield run, (m, n), by_head[run].view(3, m * heads, n, -1), alpha
+        yield run, (m, n), by_head[run].view(3, m * heads, n, -1), slice(pairs, pairs + size)
         pairs += size
+    assert pairs == scores

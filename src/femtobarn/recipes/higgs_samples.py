@@ -18,6 +18,7 @@ from femtobarn.recipes.higgs_channels import CHANNELS
 from femtobarn.recipes.run import Run
 from femtobarn.simulation import EventSettings, simulate
 from femtobarn.simulation.detector import PhotonSettings, TauSettings
+from femtobarn.simulation.processes import K_FACTORS
 from femtobarn.simulation.shifts import Shifts, shifted
 
 __all__ = ["FOLDS", "SHIFTS", "SOURCES", "Source", "selected", "simulated"]
@@ -34,8 +35,8 @@ SHIFTS = {
     "photon energy": Shifts(photon_scale=0.003),
 }
 """One standard deviation each."""
-UNPOLARISED = ("TauDecays:mode = 0",)
-"""Sixteen times faster in Z decays than with correlated helicities; signal and background alike."""
+BOSONS = {"w_jets": "w_lnu", "z_jets": "z_ll"}
+"""Whose higher orders they are given."""
 
 
 class Source(NamedTuple):
@@ -51,6 +52,11 @@ class Source(NamedTuple):
     process: str
     lines: tuple[str, ...] = ()
     fakes: float = 1.0
+
+    @property
+    def k_factor(self) -> float:
+        """The best known cross-section over Pythia's; 1 where `simulation.processes` knows none."""
+        return K_FACTORS.get(BOSONS.get(self.process, self.process), 1.0)
 
     def settings(self) -> EventSettings:
         """Beams and detector."""
@@ -85,8 +91,8 @@ SOURCES: dict[str, Source] = {
     "higgs_gamgam": Source("higgs_gamgam"),
     "diphoton": Source("diphoton"),
     "gamma_jet": Source("gamma_jet", fakes=10.0),
-    "higgs_tautau": Source("higgs_tautau", UNPOLARISED),
-    "z_tautau": Source("z_tautau", UNPOLARISED),
+    "higgs_tautau": Source("higgs_tautau"),
+    "z_tautau": Source("z_tautau"),
     "w_fakes": Source("w_jets", fakes=3.0),
     "z_fakes": Source("z_ll", fakes=3.0),
 }
@@ -147,6 +153,7 @@ def _rows(
     events = open_sample(file).read()
     lottery = np.random.default_rng([seed, *name.encode()]).random((len(events), 2))
     fold, weight = ak.to_numpy(events.fold), ak.to_numpy(events.crossSectionWeight).astype(np.float64)
+    weight *= SOURCES[name].k_factor
     split = np.select([np.isin(fold, FOLDS[part]) for part in FOLDS], range(len(FOLDS)))
     share = np.bincount(split, weight, minlength=len(FOLDS)) / weight.sum()
     events = ak.with_field(events, weight * luminosity / share[split], "expected")

@@ -37,17 +37,17 @@ class XorSettings(Settings):
         search_steps: of Adam, four times over.
     """
 
-    networks: int = 400
+    networks: int = 200
     widths: tuple[int, ...] = (1, 2, 3, 4, 8, 16)
-    steps: int = 3000
-    rate: float = 0.03
-    searched: int = 2000
+    steps: int = 1500
+    rate: float = 0.05
+    searched: int = 500
     search_steps: int = 4000
 
 
 SCALES = {
     "smoke": XorSettings(networks=20, widths=(2, 4), steps=300, searched=40, search_steps=1000),
-    "quick": XorSettings(networks=100, widths=(2, 3, 4, 8), searched=300, search_steps=3000),
+    "quick": XorSettings(networks=100, widths=(2, 3, 4, 8), searched=200, search_steps=2000),
     "standard": XorSettings(),
 }
 LINES = {
