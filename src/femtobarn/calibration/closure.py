@@ -2,8 +2,8 @@
 
 Two of the three things that fluctuate are those of a real measurement: which events data hold, and which the
 simulation. Both are drawn anew in each pseudo-experiment, by Poisson numbers. The third are the nuisance
-parameters theta, from unit Gaussians: an event counts exp(sum_k theta_k r_k), r_k being its response to one
-standard deviation of source k. The measurement knows none of this. The truth is the efficiency of the pool
+parameters theta, from unit Gaussians: an event counts exp(sum_k theta_k r_k - r_k^2 / 2), which is 1 on
+average, r_k being its response to one standard deviation of source k. The measurement knows none of this. The truth is the efficiency of the pool
 that data are drawn from, with the nuisances as drawn. A pull is (measured - true) / error, and the
 measurement closes if pulls have mean 0 and width 1: by the statistical error where the nuisances stay at 0,
 by the total error where they are drawn.
@@ -286,8 +286,10 @@ def pseudo_experiments(
         )
     responses, (rates, simulated) = measurement.responses[0], measurement.rates
 
-    def experiment(theta: Array, simulation: Array) -> Experiment:
-        moved = sum((t * r for t, r in zip(theta, responses.values(), strict=True)), np.zeros(len(rates)))
+    def experiment(size: float, simulation: Array) -> Experiment:
+        moved = np.zeros(len(rates))
+        for response in responses.values():
+            moved += size * (rng.standard_normal() * response - response**2 / 2)
         world = rates * np.exp(moved)
         data = rng.poisson(fraction * world).astype(np.float64)
         value, covariance = measurement.factors(data, simulation)
@@ -297,13 +299,12 @@ def pseudo_experiments(
         )  # fmt: skip
         return Experiment(factors, measurement.truth(world))
 
-    nominal = experiment(np.zeros(len(responses)), simulated)
+    nominal = experiment(0.0, simulated)
     fixed: list[Experiment] = []
     drawn: list[Experiment] = []
     for done in range(number):
         for size, into in ((0.0, fixed), (1.0, drawn)):
-            theta = size * rng.standard_normal(len(responses))
-            into.append(experiment(theta, drawn_anew(simulated, measurement.outcomes, rng)))
+            into.append(experiment(size, drawn_anew(simulated, measurement.outcomes, rng)))
         if progress:
             progress(done + 1, number)
     return Closure(nominal, fixed, drawn)

@@ -71,14 +71,15 @@ class Efficiency:
 
 
 class PairLikelihood:
-    """mu[b1, b2, r, t1, t2] = sum over f1, f2 of k_f1f2 n_f1f2[b1, b2, r] P(t1 | f1, b1) P(t2 | f2, b2).
+    """mu[c, t1, t2] = sum over f1, f2 of k_f1f2 n_f1f2[c] P(t1 | f1, c) P(t2 | f2, c), c being (b1, b2, r).
 
     n is the simulation's number of pairs with jets of the flavour looked for (f = 1) or others (f = 0) in pT
-    bins b1, b2 and region r. Free are the efficiency P(1 | 1, b) in each bin, a factor k on the signal in
-    each pair of bins, and one on the background, if there is any, in each bin of the second jet. Kinds of
-    pairs that data cannot tell apart, as W -> cs and W -> ud, have to share a factor: both are then signal.
-    Weights may be negative, but not their sum in a cell of the simulation or of data: such cells count as
-    empty.
+    bins b1, b2 and region r. For two others P(t1, t2 | c) takes the place of the product: where one of them is
+    a b-jet and the other is not, their tags are not independent. Free are the efficiency P(1 | 1, b) in each
+    bin, a factor k on the signal in each pair of bins, and one on the background, if there is any, in each bin
+    of the second jet. Kinds of pairs that data cannot tell apart, as W -> cs and W -> ud, have to share a
+    factor: both are then signal. Weights may be negative, but not their sum in a cell of the simulation or of
+    data: such cells count as empty.
 
     Args:
         simulation: with the true flavour.
@@ -97,13 +98,18 @@ class PairLikelihood:
         pairs = _histogram([*simulation.bins.T, simulation.region, *flavour.T], shape, weights)
         pairs = np.maximum(pairs, 0.0)
         self.pairs = torch.from_numpy(pairs)
-        # (position, bin, own flavour, partner's): background b- and light-jets differ from kind to kind.
-        self.known = torch.zeros(2, bins, 2, 2, dtype=torch.float64)
+        # (position, cell, own flavour, partner's): background is another mixture of b- and light jets in each
+        # kind of pair, pT bin and region.
+        self.known = torch.zeros(2, *shape, dtype=torch.float64)
+        cell, tagged = [*simulation.bins.T, simulation.region], simulation.tagged.astype(np.int64)
         for position in (0, 1):
-            where = [simulation.bins[:, position], flavour[:, position], flavour[:, 1 - position]]
-            passed = _histogram(where, (bins, 2, 2), weights * simulation.tagged[:, position])
-            every = _histogram(where, (bins, 2, 2), weights)
+            where = [*cell, flavour[:, position], flavour[:, 1 - position]]
+            passed = _histogram(where, shape, weights * tagged[:, position])
+            every = _histogram(where, shape, weights)
             self.known[position] = torch.from_numpy(passed / np.maximum(every, FLOOR)).clamp(0, 1)
+        others = np.maximum(_histogram([*cell, *tagged.T], shape, weights * (flavour == 0).all(axis=1)), 0.0)
+        every = np.maximum(others.sum(axis=(-1, -2), keepdims=True), FLOOR)
+        self.others = torch.from_numpy(others / every)
         self.signal = torch.zeros(2, 2, dtype=torch.bool)
         for kind in signal:
             self.signal[kind] = True
@@ -144,11 +150,14 @@ class PairLikelihood:
         signal = self.pairs * torch.exp(scale)[:, :, None, None, None] * self.signal
         background = self.pairs * torch.exp(second)[None, :, None, None, None] * ~self.signal
         looked_for = torch.tensor([0.0, 1.0], dtype=torch.float64)[None, :, None]
-        passes = self.known * (1 - looked_for) + efficiency[:, None, None] * looked_for
+        own = torch.stack([efficiency[:, None].expand(scale.shape), efficiency.expand(scale.shape)])
+        passes = self.known * (1 - looked_for) + own[..., None, None, None] * looked_for
         tags = torch.stack([1 - passes, passes], -1)
-        # tags[position, bin, own flavour, partner's flavour, tag]; the second jet's partner is the first.
-        mu = torch.einsum("abrfg,afgs,bgft->abrst", signal + background, tags[0], tags[1])
-        return mu + FLOOR
+        # tags[position, cell, own flavour, partner's flavour, tag]; the second jet's partner is the first.
+        every = signal + background
+        others = every[..., :1, :1] * self.others
+        with_target = every * torch.tensor([[0.0, 1.0], [1.0, 1.0]], dtype=torch.float64)
+        return torch.einsum("abrfg,abrfgs,abrgft->abrst", with_target, tags[0], tags[1]) + others + FLOOR
 
 
 def _histogram(indices: list[NDArray[np.int64]], shape: tuple[int, ...], weights: Array) -> Array:
