@@ -281,13 +281,13 @@ def page(settings: NplmSettings, run: Run, found: dict[str, dict[str, Array]], r
     )
     first = result.find("seconds_per_toy", "kernel")
     assert first is not None
-    size, data, _, _ = settings.timing
+    size, events, _, _ = settings.timing
     report.text(
-        f"A reference of {settings.reference:,} events of exp(-x) stands for {settings.expected:,} expected "
-        "ones. The test knows neither of the two deviations: a narrow peak in the tail and a broad excess. In "
-        f"five dimensions, with {size:,} reference and {data:,} data events, a kernel test takes "
-        f"{shown(first.value, first.error)} s of one core; the paper says 44.9, 18.2 and 22.7 s for its three "
-        "problems, on another machine and with more centres."
+        f"A reference of {settings.reference:,} events of exp(-x) stands for {settings.expected:,} "
+        "expected ones. The test knows neither of the two deviations: a narrow peak in the tail and a broad "
+        f"excess. In five dimensions, with {size:,} reference and {events:,} data events, a kernel test takes "
+        f"{shown(first.value, first.error)} s of one core; the paper says 44.9, 18.2 and 22.7 s for its "
+        "three problems, on another machine and with more centres."
     )
     rows = []
     for method in ("kernel", "network"):
@@ -312,9 +312,9 @@ def page(settings: NplmSettings, run: Run, found: dict[str, dict[str, Array]], r
         found["network"][name].mean() for name in ("shifted", "shifted, nuisance", "nuisance")
     )
     report.text(
-        f"With the rate {100 * 2 * settings.systematic:.0f} % too high the network's mean t is {shifted:.1f}; "
-        f"with a nuisance parameter of {100 * settings.systematic:.0f} % for the rate it is {covered:.1f}, and "
-        f"{quiet:.1f} where nothing is shifted."
+        f"With the rate {100 * 2 * settings.systematic:.0f} % too high the network's mean t is "
+        f"{shifted:.1f}; with a nuisance parameter of {100 * settings.systematic:.0f} % for the rate it is "
+        f"{covered:.1f}, and {quiet:.1f} where nothing is shifted."
     )
     caption = Caption(sample=f"exp(-x), {settings.expected:,} events expected")
     report.section("Calibration")
