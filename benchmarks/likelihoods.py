@@ -1,6 +1,7 @@
 """Binned likelihoods: our numbers and times beside pyhf's, in one run on one core.
 
-    OMP_NUM_THREADS=1 python benchmarks/likelihoods.py ARCHIVE [--points 10] [--everywhere] [--cabinetry] [--out FILE]
+    OMP_NUM_THREADS=1 python benchmarks/likelihoods.py ARCHIVE [--stages S ...] [--points 10] [--everywhere]
+        [--toys N] [--cabinetry] [--out FILE]
 
 ARCHIVE is ins1748602-sbottom.tar.gz of HEPData. Measured are: the reference CLs of pyhf's regression test;
 limits and significances of signals spread evenly over the archive and its three regions; toys against
@@ -115,7 +116,7 @@ def reference(result: Result, regions: dict[str, Region], rounds: int) -> None:
 
 
 def whole(result: Result, archive: Path) -> None:
-    """From the archive on disk to CLs, and to a limit with all bands beside pyhf's scan of 21 points."""
+    """From the archive on disk to CLs, and to a limit with all bands beside pyhf's scan of 11 points."""
     at: At = {"region": REGION, "signal": SIGNAL}
 
     def ours() -> float:
@@ -130,7 +131,7 @@ def whole(result: Result, archive: Path) -> None:
         parsed = pyhf.Workspace(spec, validate=False)
         model = parsed.model()
         data = pyhf.tensorlib.astensor(parsed.data(model))
-        scan = np.linspace(0.5, 8.0, 21)  # its own search for the limit does not take torch's numbers
+        scan = np.linspace(0.5, 8.0, 11)  # its own search for the limit does not take torch's numbers
         return [pyhf.infer.hypotest(mu, data, model, return_expected_set=True) for mu in scan]
 
     add(result, "limit_seconds", "twin", mine, at)
@@ -139,7 +140,9 @@ def whole(result: Result, archive: Path) -> None:
     add(result, "limit_ratio", "twin over pyhf_torch_scipy", theirs_seconds / mine, at)
 
 
-def agreement(result: Result, regions: dict[str, Region], points: int, everywhere: bool) -> None:
+def agreement(
+    result: Result, regions: dict[str, Region], points: int, everywhere: bool, save: Callable[[], None]
+) -> None:
     """Limits and significances of signals of the twin and of pyhf.
 
     Signals are spread evenly over those that all regions have; each is looked at in one region, the regions
@@ -171,6 +174,7 @@ def agreement(result: Result, regions: dict[str, Region], points: int, everywher
                 worst[quantity] = max(worst.get(quantity, 0.0), difference)
                 add(result, quantity, "twin", ours[quantity], at)
                 add(result, quantity, "pyhf_torch_scipy", theirs[quantity], at)
+            save()
             print(signal, name, {k: (round(ours[k], 5), round(theirs[k], 5)) for k in ours}, flush=True)
     for quantity, difference in worst.items():
         kind = "relative" if quantity.startswith("upper") else "absolute"
@@ -238,7 +242,7 @@ def toys(result: Result, regions: dict[str, Region], count: int) -> None:
         add(result, "p0", "asymptotic", z.p, {}, sample)
         if z.z > 0:
             add(result, "p0_pull", "toys", (p.value - z.p) / p.error, {}, sample)
-        few = 200 if sample == "many events" else 20
+        few = 200 if sample == "many events" else 6
         pyhf.set_backend("pytorch", "scipy")
         parsed = pyhf.Workspace(model.spec, validate=False)
         peer = parsed.model()
@@ -325,31 +329,38 @@ def main() -> None:
     parser.add_argument("--everywhere", action="store_true", help="each signal in all regions")
     parser.add_argument("--toys", type=int, default=20_000)
     parser.add_argument("--cabinetry", action="store_true")
+    parser.add_argument("--stages", nargs="*", help="only these, added to what --out holds already")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")  # of pyhf's libraries
     result = Result.start("statistics", "benchmark", 1, " ".join(["python", *sys.argv]))
     result.versions["pyhf"] = pyhf.__version__
+    if arguments.out and arguments.out.exists():  # more stages for it
+        result = Result.read(arguments.out)
     regions = read_archive(arguments.archive)
+
+    def save() -> None:
+        if arguments.out:
+            result.write(arguments.out)
+
     stages = {
         "log likelihoods": lambda: log_likelihoods(result, regions),
         "gradients": lambda: gradients(result),
         "reference": lambda: reference(result, regions, 3),
         "whole": lambda: whole(result, arguments.archive),
         "toys": lambda: toys(result, regions, arguments.toys),
-        "agreement": lambda: agreement(result, regions, arguments.points, arguments.everywhere),
+        "agreement": lambda: agreement(result, regions, arguments.points, arguments.everywhere, save),
     }
     if arguments.cabinetry:
         stages["cabinetry"] = lambda: with_cabinetry(result, regions)
-    for name, stage in stages.items():
-        result.seconds[name] = round(timed(stage)[1], 3)
+    for name in arguments.stages or stages:
+        result.seconds[name] = round(timed(stages[name])[1], 3)
         print(name, result.seconds[name], flush=True)
+        save()
     for metric in result.metrics:
         if "signal" not in metric.at or metric.name.endswith(("seconds", "ratio")):
             print(metric.name, metric.method, metric.at, metric.sample, metric.value, metric.error)
-    if arguments.out:
-        result.write(arguments.out)
 
 
 if __name__ == "__main__":
