@@ -30,7 +30,7 @@ def steps_figure(metrics: Sequence[Metric], labels: Sequence[str], caption: Capt
     values = np.array([m.value for m in metrics], dtype=np.float64)
     errors = np.array([m.error or 0.0 for m in metrics])
     with figure_style():
-        figure, (axes,) = canvas((3.4,), width=7.0, bottom=2.5)
+        figure, (axes,) = canvas((3.4,), bottom=1.25)
         axes.errorbar(np.arange(len(values)), values, errors, fmt="o", color="#3f90da", elinewidth=1.4)
         axes.step(np.arange(len(values)), values, where="mid", color="#3f90da", linewidth=0.8, alpha=0.5)
         for k, (value, gain) in enumerate(zip(values[1:], np.diff(values), strict=True), 1):

@@ -35,6 +35,7 @@ SHIFTS = {
     "photon energy": Shifts(photon_scale=0.003),
 }
 """One standard deviation each."""
+UNBIASED = ("PhaseSpace:bias2Selection = off",)
 BOSONS = {"w_jets": "w_lnu", "z_jets": "z_ll"}
 """Whose higher orders they are given."""
 
@@ -90,11 +91,11 @@ SOURCES: dict[str, Source] = {
     "zz_bb": Source("zz_bb"),
     "higgs_gamgam": Source("higgs_gamgam"),
     "diphoton": Source("diphoton"),
-    "gamma_jet": Source("gamma_jet", fakes=10.0),
+    "gamma_jet": Source("gamma_jet", ("PhaseSpace:pTHatMin = 32.", *UNBIASED), 40.0),
     "higgs_tautau": Source("higgs_tautau"),
     "z_tautau": Source("z_tautau"),
-    "w_fakes": Source("w_jets", fakes=3.0),
-    "z_fakes": Source("z_ll", fakes=3.0),
+    "w_fakes": Source("w_jets", UNBIASED, 10.0),
+    "z_fakes": Source("z_ll", fakes=10.0),
 }
 """W and Z bosons in V(H -> bb) are faster than what they are simulated from; in H -> tau tau all are."""
 

@@ -73,10 +73,10 @@ class HiggsSettings(Settings):
 
     events: dict[str, int]
     channels: tuple[str, ...] = tuple(CHANNELS)
-    luminosity: float = 140.0
+    luminosity: float = 36.1
     uncertainties: dict[str, float] = Field(default_factory=lambda: dict(UNCERTAINTIES))
     seeds: tuple[int, ...] = (1,)
-    epochs: int = 30
+    epochs: int = 20
     trees: int = 300
     bins: int = 12
     least: float = 6.0
@@ -146,7 +146,7 @@ def method_for(
     features = [name for name in rows.fields if name not in NOT_READ]
     here = CHANNELS[channel]
     if unit.method == "cuts":
-        cuts = Cuts(sides=dict(here.cuts), uncertainty=0.1)
+        cuts = Cuts(sides=dict(here.cuts), uncertainty=0.1, combinations=2000, least=0.05)
         return cuts, Inputs(event=list(here.cuts), labels={"class": CLASSES}, weight="weight")
     makers: dict[str, Callable[[], Classifier]] = {
         "fisher": Fisher,

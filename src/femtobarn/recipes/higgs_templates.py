@@ -62,8 +62,9 @@ def templates(
     weight, label = ak.to_numpy(nominal.expected), ak.to_numpy(nominal.label)
     if scored.cuts:
         _, low, high, bins = here.mass
-        edges = merged(np.linspace(low, high, bins + 1), observable["nominal"][chosen & (label == 1)],
-                       weight[chosen & (label == 1)], settings.least)  # fmt: skip
+        known = ~test & passes["nominal"] & (label == 1)  # two or three cuts hardly bend a mass
+        edges = merged(np.linspace(low, high, bins + 1), observable["nominal"][known], weight[known],
+                       2 * settings.least)  # fmt: skip
     else:
         edges = score_edges(observable["nominal"][chosen], label[chosen] == 0, weight[chosen],
                             bins=settings.bins, minimum=settings.least, low=0.0, high=1.0)  # fmt: skip

@@ -26,10 +26,7 @@ from femtobarn.recipes.higgs_uci_data import find_table, to_parquet
 from femtobarn.recipes.higgs_uci_fits import CANDIDATES, Features, Rows, fit_part, fit_untuned, outer_folds
 from femtobarn.recipes.run import Run, Settings, recipe
 
-TREES, MLPS = {"boosted_trees": list(CANDIDATES["boosted_trees"])}, {"mlp": list(CANDIDATES["mlp"])}
-FAST = Training(
-    **MLP().default_training().model_dump() | {"epochs": 25, "progress": "none", "accelerator": "cpu"}
-)
+FAST = MLP().default_training().with_(epochs=25, batch_size=500, ema=0.95, progress="none", accelerator="cpu")
 CODE = ["recipes.higgs_uci_fits", "recipes.higgs_uci_data", "learn"]
 SAMPLE = "higgs-uci"
 LABELS = {
@@ -40,8 +37,8 @@ LABELS = {
     "best": "Best",
 }
 SHOWN: dict[Features, str] = {
-    "low": "21 low-level", "high": "7 high-level", "all": "All 28", "low_derived": "Low-level, derived",
-    "derived": "All 28, derived",
+    "low": "21 low-level", "high": "7 high-level", "all": "All 28", "low_derived": "Low-level and derived",
+    "derived": "All and derived",
 }  # fmt: skip
 POOLS: dict[str, list[tuple[Features, str]]] = {
     "low": [(s, m) for s in ("low", "low_derived") for m in ("boosted_trees", "mlp", "ensemble")],
@@ -49,10 +46,25 @@ POOLS: dict[str, list[tuple[Features, str]]] = {
     "all": [(s, m) for s in ("all", "derived") for m in ("boosted_trees", "mlp", "ensemble")],
 }
 """What `best` chooses from, fold by fold, by the inner folds: what is derived from columns counts as them."""
-STEPS: list[tuple[Features, str]] = [
-    ("low", "untuned"), ("high", "untuned"), ("all", "untuned"), ("derived", "untuned"),
-    ("derived", "boosted_trees"), ("derived", "ensemble"),
-]  # fmt: skip
+STEPS: dict[tuple[Features, str], str] = {
+    ("low", "untuned"): "21 low-level",
+    ("high", "untuned"): "7 high-level",
+    ("all", "untuned"): "All 28",
+    ("derived", "untuned"): "and derived",
+    ("derived", "boosted_trees"): "and tuned",
+    ("derived", "ensemble"): "and MLP",
+}
+DRAWN = {
+    "derived_chi2_ratio": (
+        "ln $\\chi^2$(top pair) - ln $\\chi^2$(Higgs cascade)",
+        "Which of the two hypotheses fits better, over all assignments of jets; from the low-level columns.",
+    ),
+    "derived_m_hwv_0": (
+        "$m(bbqq\\ell\\nu)$ [GeV]",
+        "Mass of everything, from the low-level columns; the signal's heavy Higgs boson has 425 GeV.",
+    ),
+}
+"""Columns drawn: label of the axis, caption."""
 
 
 class HiggsSettings(Settings):
@@ -79,13 +91,17 @@ class HiggsSettings(Settings):
     training: Training = FAST
 
 
-ONE_MLP = {"mlp": ["128 x 128"]}
+TREES = {"boosted_trees": ["8 leaves", "16 leaves"]}
+BOTH = TREES | {"mlp": ["128 x 128"]}
 EVERY: dict[Features, dict[str, list[str]]] = {
-    "low": TREES | ONE_MLP,
-    "high": TREES | ONE_MLP,
-    "all": TREES | ONE_MLP,
-    "derived": TREES | MLPS,
-    "low_derived": TREES,
+    "low": TREES,
+    "high": TREES,
+    "all": BOTH,
+    "derived": BOTH,
+    "low_derived": {"boosted_trees": ["16 leaves"]},
+}
+WIDE: dict[Features, dict[str, list[str]]] = {
+    name: {family: list(every) for family, every in CANDIDATES.items()} for name in SHOWN
 }
 QUICK: dict[Features, dict[str, list[str]]] = {
     name: {family: names[:1] for family, names in families.items()} for name, families in EVERY.items()
@@ -94,7 +110,7 @@ SCALES = {
     "smoke": HiggsSettings(rows=600, outer=2, inner=2, families=QUICK, training=FAST.with_(epochs=1)),
     "quick": HiggsSettings(inner=2, families=QUICK, training=FAST.with_(epochs=10)),
     "standard": HiggsSettings(seeds=(1, 2, 3, 4, 5), families=EVERY),
-    "full": HiggsSettings(file="HIGGS.csv.gz", last=500_000, families=EVERY),
+    "full": HiggsSettings(file="HIGGS.csv.gz", last=500_000, families=WIDE),
 }
 
 
@@ -292,9 +308,9 @@ def page(settings: HiggsSettings, run: Run, result: Result, scores: Scores) -> R
         "Not comparable but for this: how much rows are worth.",
     )
     caption = Caption("UCI HIGGS", f"{result.sizes['table']:,} rows, {len(scores.rows)} outer folds")
-    steps = [m for step in STEPS if (m := result.find("auc", step[1], features=step[0]))]
+    steps = {label: m for way, label in STEPS.items() if (m := result.find("auc", way[1], features=way[0]))}
     report.figure(
-        steps_figure(steps, [_called(m.at["features"], m.method) for m in steps], caption),
+        steps_figure(list(steps.values()), list(steps), caption),
         "The steps from low-level columns to an ensemble. Bars: errors of the test events.",
         "steps",
     )
@@ -303,10 +319,9 @@ def page(settings: HiggsSettings, run: Run, result: Result, scores: Scores) -> R
         "What rows are worth: ours and the published ones against the rows trained on.",
         "rows",
     )
-    for name, label in {"derived_chi2_ratio": "ln $\\chi^2$(top pair) - ln $\\chi^2$(Higgs cascade)",
-                        "derived_m_hwv_0": "$m(bbqq\\ell\\nu)$ [GeV]"}.items():  # fmt: skip
-        report.figure(distributions_figure(scores.table.column(name), scores.label, label, caption),
-                      f"{label.split(' [')[0]}, derived from the low-level columns.", name)  # fmt: skip
+    for name, (label, text) in DRAWN.items():
+        figure = distributions_figure(scores.table.column(name), scores.label, label, caption)
+        report.figure(figure, text, name)
     first = scores.seeds[0]
     said = np.zeros(len(scores.label))
     for fold, own in enumerate(scores.rows):

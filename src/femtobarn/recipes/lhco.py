@@ -56,6 +56,7 @@ class LhcoSettings(Settings):
         trees: of each boosted classifier at most.
         members: of the idealised ensemble.
         share: of the events that each of its members grows on; the others stop it.
+        fewest: events in a leaf of theirs, at least.
         supervised_members: of the supervised ensemble, which needs few.
         singles: single classifiers measured per seed, each with a seed of its own.
         isolation_trees: of the isolation forest.
@@ -65,10 +66,11 @@ class LhcoSettings(Settings):
     folder: Path | None = None
     events: int = 60_000
     trees: int = 200
-    members: int = 60
+    members: int = 100
     share: float = 0.25
+    fewest: int = 200
     supervised_members: int = 10
-    singles: int = 5
+    singles: int = 15
     isolation_trees: int = 100
     seeds: tuple[int, ...] = (1,)
 
@@ -79,7 +81,7 @@ class LhcoSettings(Settings):
 
 
 SCALES = {
-    "smoke": LhcoSettings(events=6_000, trees=20, members=3, supervised_members=2, singles=2),
+    "smoke": LhcoSettings(events=6_000, trees=20, members=3, fewest=20, supervised_members=2, singles=2),
     "quick": LhcoSettings(),
     "standard": LhcoSettings(seeds=(1, 2, 3, 4)),
 }
@@ -191,17 +193,21 @@ def trainings(settings: LhcoSettings, name: str, seed: int) -> list[int]:
 def method_of(settings: LhcoSettings, name: str, seed: int) -> IsolationForest | BoostedTrees:
     """A method as it is compared.
 
-    The trees of ensembles grow on a random share of the events and stop by the others, as in 2309.13111, and
-    `idealised_single` is one of the ensemble. `idealised_default` has scikit-learn's defaults: one
-    classifier, of at most 100 trees, on nine tenths of the events.
+    The trees of ensembles grow on a random share of the events and stop by the others, as in 2309.13111
+    (where the share is one half); a smaller share and larger leaves make members that are worse and more
+    different, and a better ensemble. `idealised_single` is one of them. `idealised_default` has
+    scikit-learn's defaults: one classifier, of at most 100 trees, on nine tenths of the events.
     """
     if name == "isolation_forest":
         return IsolationForest(trees=settings.isolation_trees, seed=seed)
     if name == "idealised_default":
         return BoostedTrees(trees=min(100, settings.trees), share=0.9, seed=seed)
     members = {"supervised": settings.supervised_members, "idealised": settings.members}.get(name, 1)
-    share = 0.5 if name == "supervised" else settings.share
-    return BoostedTrees(trees=settings.trees, members=members, share=share, seed=seed)
+    if name == "supervised":
+        return BoostedTrees(trees=settings.trees, members=members, share=0.5, seed=seed)
+    return BoostedTrees(
+        trees=settings.trees, members=members, share=settings.share, fewest=settings.fewest, seed=seed
+    )
 
 
 def scored(

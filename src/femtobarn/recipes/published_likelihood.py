@@ -136,13 +136,14 @@ def measured(settings: PublishedSettings, region: Region, signal: str) -> dict[s
     model = Model.of(region.with_signal(signal))
     at_one, limit = cls(model), upper_limit(model, level=settings.level)
     best = fit(model.with_negative_signal())
+    fitted = model.asimov(1.0, model.minimum(model.observed, 1.0).theta)  # nuisances as the data have them
     return {
         "cls": at_one.observed,
         "cls_expected": at_one.expected.tolist(),
         "upper_limit": limit.observed,
         "upper_limit_expected": limit.expected.tolist(),
         "significance": discovery(model).z,
-        "significance_expected": discovery(model, model.asimov(1.0)).z,
+        "significance_expected": discovery(model, fitted).z,
         "mu": best.mu,
         "mu_error": best.mu_error,
     }

@@ -69,8 +69,8 @@ class Branching(_Settings):
         eta: largest |eta| of the core.
     """
 
-    signal: Radiation = Radiation(rate=1.2, slope=1.0, tilt=0.15, memory=0.6)
-    background: Radiation = Radiation(rate=2.8, slope=0.0, tilt=-0.15, memory=0.0)
+    signal: Radiation = Radiation(rate=0.8, slope=0.5, tilt=0.15, memory=0.8)
+    background: Radiation = Radiation(rate=1.55, slope=0.0, tilt=-0.15, memory=0.0)
     radius: float = 0.8
     smallest: float = 0.04
     fractions: tuple[float, float] = (0.005, 0.1)
@@ -124,7 +124,7 @@ def branching_jets(
     counts, pt, eta, phi = _particles(model, emissions, count, rng)
     jets = np.repeat(np.arange(count), counts)
     falling = np.lexsort((-pt, jets))
-    momenta = np.stack([*cartesian(pt, eta, phi), pt * np.cosh(eta)])[:, falling].astype(np.float32)
+    momenta = [x[falling].astype(np.float32) for x in (*cartesian(pt, eta, phi), pt * np.cosh(eta))]
     candidates = ak.unflatten(ak.zip(dict(zip(("px", "py", "pz", "energy"), momenta, strict=True))), counts)
     seen = emissions_of(candidates, model)
     signal, background = (log_likelihood(seen, count, r, model) for r in (model.signal, model.background))

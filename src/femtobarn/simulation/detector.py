@@ -9,6 +9,7 @@ from femtobarn.simulation.settings import PileupSettings
 
 __all__ = [
     "BTagSettings",
+    "Electromagnetic",
     "ElectronSettings",
     "EventSettings",
     "FatJetSettings",
@@ -34,33 +35,37 @@ class _Isolated(_Settings):
     isolation_max: float
 
 
-class ElectronSettings(_Isolated):
+class Electromagnetic(_Isolated):
+    """What a calorimeter measures alone: energy resolution in barrel and endcap 10 (15) %/sqrt(E) (+) 1 (1.5)
+    % (+) 0.3 GeV/E [ATL-PHYS-PUB-2013-004], and what a jet that passes as one keeps of its pT."""
+
+    barrel: float = 1.45
+    efficiency: tuple[float, float]
+    stochastic: tuple[float, float] = (0.10, 0.15)
+    constant: tuple[float, float] = (0.010, 0.015)
+    noise: float = 0.3
+    fake_fraction: float
+
+
+class ElectronSettings(Electromagnetic):
     """Electrons, with the photons within 0.1 of them.
 
     Efficiency of tracking times identification in barrel and endcap as in the ATLAS card of Delphes
-    [arXiv:1307.6346], 0.95 x 0.95 and 0.83 x 0.85. Energy resolution 10 (15) %/sqrt(E) (+) 1 (1.5) % (+) 0.3
-    GeV/E [ATL-PHYS-PUB-2013-004].
+    [arXiv:1307.6346], 0.95 x 0.95 and 0.83 x 0.85; isolation as there, within a smaller cone.
     """
 
     pt_min: float = 7.0
     eta_max: float = 2.47
     isolation_max: float = 0.12
-    """As in the ATLAS card of Delphes, within a smaller cone."""
-    barrel: float = 1.45
     efficiency: tuple[float, float] = (0.90, 0.71)
-    stochastic: tuple[float, float] = (0.10, 0.15)
-    constant: tuple[float, float] = (0.010, 0.015)
-    noise: float = 0.3
     jet_fake_rate: float = 5e-4
     """Probability that a jet passes as an electron, beyond the electrons that are in it; ATLAS expects 0.2 to
     3 per mille with those, for its tight electrons at the HL-LHC (UpgradePerformanceFunctions in Athena)."""
     fake_fraction: float = 0.8
-    """Part of the jet's pT that its fake electron has."""
 
 
-class PhotonSettings(_Isolated):
-    """Photons that come from no hadron; efficiency in barrel and endcap as in the ATLAS card of Delphes,
-    energy resolution as that of electrons.
+class PhotonSettings(Electromagnetic):
+    """Photons that come from no hadron; efficiency in barrel and endcap as in the ATLAS card of Delphes.
 
     A jet passes as a photon with the probability that ATLAS expects for tight photons at the HL-LHC
     [ATL-PHYS-PUB-2013-009]: 9.3e-3 exp(-pT/27.5 GeV), never below `jet_fake_rate_min`.
@@ -69,11 +74,7 @@ class PhotonSettings(_Isolated):
     pt_min: float = 15.0
     eta_max: float = 2.37
     isolation_max: float = 0.12
-    barrel: float = 1.45
     efficiency: tuple[float, float] = (0.95, 0.85)
-    stochastic: tuple[float, float] = (0.10, 0.15)
-    constant: tuple[float, float] = (0.010, 0.015)
-    noise: float = 0.3
     jet_fake_rate: tuple[float, float] = (9.3e-3, 27.5)
     jet_fake_rate_min: float = 1e-4
     fake_fraction: float = 0.75

@@ -17,7 +17,7 @@ from femtobarn.physics.substructure import n_subjettiness
 from femtobarn.simulation.btagging import tag_columns, tag_efficiency
 from femtobarn.simulation.calorimeter import Visible, in_reach, smeared
 from femtobarn.simulation.collisions import Collisions, collisions_of
-from femtobarn.simulation.detector import ElectronSettings, EventSettings, PhotonSettings
+from femtobarn.simulation.detector import Electromagnetic, EventSettings
 from femtobarn.simulation.event_jets import (
     EventJets,
     cluster,
@@ -30,7 +30,7 @@ from femtobarn.simulation.events import BLOCK, Block, Stopwatch
 from femtobarn.simulation.labels import jet_labels
 from femtobarn.simulation.objects import FAKE, MASS, ORIGINS, PROMPT, Objects, isolated_objects
 from femtobarn.simulation.processes import PROCESSES
-from femtobarn.simulation.pythia import Record, generate
+from femtobarn.simulation.pythia import Record
 from femtobarn.simulation.rows import FLAVOURS
 
 __all__ = ["OBJECT_CLASSES", "event_block"]
@@ -53,14 +53,7 @@ def event_block(task: Block) -> tuple[ak.Array, int, dict[str, float]]:
     assert isinstance(settings, EventSettings)
     seeds = task.streams(5)
     with watch.stage("pythia"):
-        record = generate(
-            task.process,
-            BLOCK,
-            task.pythia_seed(seeds[0]),
-            settings.sqrt_s,
-            task.underlying_event == "full",
-            settings.pythia,
-        )
+        record = task.record(seeds[0], settings.sqrt_s, settings.pythia)
     rngs = [np.random.default_rng(seed) for seed in seeds[1:]]
     with watch.stage("truth"):
         hard = collisions_of(record)
@@ -185,7 +178,7 @@ def _identified(
     true = matched(jets, hadronic_taus(record), events, settings.jets.label_radius)
     quality = tau_quality(jets, true, settings.taus, draw[0])
     tau = quality > 0
-    passes: dict[int, tuple[NDArray[np.bool_], ElectronSettings | PhotonSettings]] = {
+    passes: dict[int, tuple[NDArray[np.bool_], Electromagnetic]] = {
         11: (draw[1] < settings.electrons.jet_fake_rate, settings.electrons),
         22: (draw[2] < photon_fake_rate(jets.pt, settings.photons), settings.photons),
     }

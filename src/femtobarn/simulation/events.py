@@ -24,7 +24,7 @@ from femtobarn.simulation.leptons import lepton_columns
 from femtobarn.simulation.particles import Particles
 from femtobarn.simulation.pileup import draw_collisions, draw_tracks
 from femtobarn.simulation.processes import PROCESSES
-from femtobarn.simulation.pythia import generate
+from femtobarn.simulation.pythia import Record, generate
 from femtobarn.simulation.resonances import resonance_labels
 from femtobarn.simulation.rows import assemble
 from femtobarn.simulation.settings import SimulationSettings
@@ -54,10 +54,10 @@ class Block:
         entropy = [self.seed, zlib.crc32(self.process.encode()), self.index]
         return np.random.SeedSequence(entropy).spawn(number)
 
-    @staticmethod
-    def pythia_seed(stream: np.random.SeedSequence) -> int:
-        """A seed that Pythia takes."""
-        return int(stream.generate_state(1)[0]) % 900_000_000 + 1
+    def record(self, stream: np.random.SeedSequence, sqrt_s: float, further: tuple[str, ...]) -> Record:
+        """The collisions, with Pythia's random numbers from `stream`."""
+        seed = int(stream.generate_state(1)[0]) % 900_000_000 + 1
+        return generate(self.process, BLOCK, seed, sqrt_s, self.underlying_event == "full", further)
 
 
 @dataclass
@@ -83,14 +83,7 @@ def simulate_block(task: Block) -> tuple[ak.Array, int, dict[str, float]]:
     settings = _settings(task)
     seeds = task.streams(7)
     with watch.stage("pythia"):
-        record = generate(
-            task.process,
-            BLOCK,
-            task.pythia_seed(seeds[0]),
-            settings.sqrt_s,
-            task.underlying_event == "full",
-            settings.pythia,
-        )
+        record = task.record(seeds[0], settings.sqrt_s, settings.pythia)
     vertex_rng, calo_rng, pileup_rng, material_rng, tracker_rng, overlay_rng = map(
         np.random.default_rng, seeds[1:]
     )

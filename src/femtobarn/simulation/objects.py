@@ -14,7 +14,7 @@ from femtobarn.physics.kinematics import delta_r, pt_eta_phi
 from femtobarn.physics.truth import HADRON
 from femtobarn.simulation.calorimeter import Visible
 from femtobarn.simulation.collisions import Collisions
-from femtobarn.simulation.detector import ElectronSettings, EventSettings, MuonSettings, PhotonSettings
+from femtobarn.simulation.detector import Electromagnetic, EventSettings, MuonSettings
 from femtobarn.simulation.table import Table
 
 __all__ = ["FAKE", "NONPROMPT", "ORIGINS", "PROMPT", "Objects", "isolated_objects"]
@@ -142,7 +142,7 @@ def _response(
 ) -> Array:
     """Measured over true pT."""
 
-    def calorimeter(part: ElectronSettings | PhotonSettings) -> Array:
+    def calorimeter(part: Electromagnetic) -> Array:
         energy = pt * np.cosh(eta)
         stochastic = _region(eta, part.barrel, part.stochastic)
         constant = _region(eta, part.barrel, part.constant)

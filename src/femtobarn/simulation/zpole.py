@@ -15,7 +15,7 @@ from femtobarn.physics.tracks import lifetime_sign_d0, lifetime_sign_z0
 from femtobarn.simulation.candidates import candidates_in, particles_of
 from femtobarn.simulation.collisions import collisions_of
 from femtobarn.simulation.events import BLOCK, Block, Stopwatch
-from femtobarn.simulation.pythia import Record, generate
+from femtobarn.simulation.pythia import Record
 from femtobarn.simulation.tracker import Candidates, Response, TrackerSettings, reconstruct
 
 __all__ = ["EVENT_CLASSES", "ZPoleSettings", "zpole_block"]
@@ -66,9 +66,7 @@ def zpole_block(task: Block) -> tuple[ak.Array, int, dict[str, float]]:
     assert isinstance(settings, ZPoleSettings)
     seeds = task.streams(4)
     with watch.stage("pythia"):
-        record = generate(
-            task.process, BLOCK, task.pythia_seed(seeds[0]), settings.sqrt_s, True, settings.pythia
-        )
+        record = task.record(seeds[0], settings.sqrt_s, settings.pythia)
     with watch.stage("tracker"):
         rngs = [np.random.default_rng(seed) for seed in seeds[1:]]
         rows = _rows(record, settings, task.seed, task.index * BLOCK, rngs)

@@ -6,7 +6,7 @@
 
 Test statistics and their asymptotic distributions are those of Cowan, Cranmer, Gross and Vitells
 [1007.1727]: q0 for discovery, q~ with CLs [Read 2002] for limits, as in pyhf, which reads the same workspace
-and says the same (`benchmarks/statistics.py`). Fits are those of `statistics.minimise`.
+and says the same (`benchmarks/likelihoods.py`). Fits are those of `statistics.minimise`.
 """
 
 from __future__ import annotations

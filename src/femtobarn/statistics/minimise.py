@@ -14,6 +14,10 @@ __all__ = ["Minimum", "attached", "minimise"]
 PART = 1e6
 """Numbers in one array: more data sets are fitted in parts that stay in the processor's cache."""
 
+AT_REST = 1e-6
+"""Deviance still to be gained, at most, where a step finds nothing lower: with a million events the sum of
+their terms is hardly known better, and no test statistic needs it to be."""
+
 
 class Minimum(NamedTuple):
     """Parameters (N, P), deviance -2 ln L (N,), and whether Newton's method came to rest (N,)."""
@@ -85,10 +89,11 @@ def _newton(
         x, part, bounds = theta[todo], Data(data.main[todo], data.aux[todo]), (lower[todo], upper[todo])
         gradient, hessian, second = twin.derivatives(x, part)
         step = _step(x, gradient, hessian, second, bounds)
-        gain = -(step * gradient).sum(-1) / 2
-        theta[todo], deviance[todo], moved = _search(twin, x, step, gradient, part, bounds, deviance[todo])
-        done = (gain < tolerance) | ~moved
-        converged[todo[done]] = gain[done] < 1e3 * tolerance
+        gain, before = -(step * gradient).sum(-1) / 2, deviance[todo]
+        theta[todo], deviance[todo], moved = _search(twin, x, step, gradient, part, bounds, before)
+        stuck = ~moved | (before - deviance[todo] < 1e-3 * AT_REST)
+        done = (gain < tolerance) | (stuck & (gain < AT_REST)) | ~moved
+        converged[todo[done]] = gain[done] < AT_REST
         todo = todo[~done]
         if not len(todo):
             break

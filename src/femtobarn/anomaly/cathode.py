@@ -1,0 +1,151 @@
+"""A background template drawn from a density that was learnt in the sidebands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar, Self, cast
+
+import awkward as ak
+import numpy as np
+import torch
+import zuko
+from numpy.typing import NDArray
+from pydantic import Field, PositiveInt
+from torch import Tensor, nn
+
+from femtobarn.anomaly.anode import FLOW_TRAINING
+from femtobarn.anomaly.regions import Columns, Window, ensemble, mean_of, region_inputs, regions_of
+from femtobarn.data.inputs import Inputs
+from femtobarn.data.ragged import Batch
+from femtobarn.data.sample import Sample
+from femtobarn.learn import common
+from femtobarn.learn.method import method
+from femtobarn.learn.scorer import Scorer
+from femtobarn.learn.training import Training
+from femtobarn.learn.trees import Trees
+from femtobarn.nn.losses import weighted_mean
+from femtobarn.nn.preprocess import Statistics
+
+__all__ = ["CATHODE"]
+
+
+@method
+class CATHODE(Scorer):
+    """Classifying anomalies through outer density estimation [CATHODE, 2109.00546].
+
+    A neural spline flow of zuko learns p(x | m) of the data in the sidebands of the mass m. At the masses of
+    the events in the signal region it gives as many background events as wanted, `samples` for each; boosted
+    trees [2309.13111 instead of the paper's network] tell the data there from them.
+
+    Attributes:
+        mass: feature that defines the regions.
+        window: of the signal region; the default is that of a toy, give your own.
+        samples: background events drawn per event in the signal region.
+        transforms: of the flow, as of `flow_density`.
+        hidden: likewise.
+        bins: likewise.
+        members: classifiers averaged.
+        trees: of each, at most.
+        share: of the events on which each grows; the others stop it.
+    """
+
+    contract_exempt: ClassVar[dict[str, str]] = {
+        "onnx": "the answer is that of trees, which are ONNX in the saved state",
+        "overfit": "the score compares two samples: what is known by heart is not less unusual",
+    }
+
+    mass: str = Field(default="mass", pattern=r"^\w+$")
+    window: Window = (-0.5, 0.5)
+    samples: PositiveInt = 4
+    transforms: PositiveInt = 3
+    hidden: tuple[PositiveInt, ...] = (64, 64)
+    bins: int = Field(default=8, ge=2)
+    members: PositiveInt = 10
+    trees: PositiveInt = 200
+    share: float = Field(default=0.5, gt=0, lt=1)
+
+    def default_inputs(self) -> Inputs:
+        """See `regions.region_inputs`."""
+        return region_inputs(self.mass)
+
+    def default_training(self) -> Training:
+        """That of ANODE's flows."""
+        return FLOW_TRAINING
+
+    def network(self, inputs: Inputs, statistics: Statistics | None = None) -> nn.Module:
+        """See `Network`."""
+        return Network(self, inputs, statistics)
+
+    def loss(self, output: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+        """Minus the log-likelihood of the sidebands."""
+        return {"sidebands": weighted_mean(output["background"], batch.weights * (1 - output["inside"]))}
+
+    def fit(self, train: Sample, valid: Sample | None = None, inputs: Inputs | None = None,
+            training: Training | None = None, resume: str | Path | None = None) -> Self:  # fmt: skip
+        """Train the flow on the sidebands of `train`, then grow the trees in its signal region.
+
+        Raises:
+            InputError: when a region has hardly any events; when a feature is not there or not finite.
+        """
+        inputs = inputs or self.default_inputs()
+        data = regions_of(train, inputs, self.mass, self.window, self.name)
+        self.ensemble: list[Trees] = []
+        common.fit_network(self, train, valid, inputs, training, resume)
+        seed = (training or self.default_training()).seed
+        there = Batch(torch.from_numpy(data.values[data.inside]), {}, {}, torch.ones(int(data.inside.sum())))
+        real, mass = self._read(there)
+        with torch.random.fork_rng([]), torch.inference_mode():
+            torch.manual_seed(seed)
+            drawn = (
+                cast(Network, self.fitted_module).background(mass.repeat(self.samples, 1)).sample().numpy()
+            )
+        weights = data.weights[data.inside]
+        labels = np.repeat([1, 0], [len(real), len(drawn)])
+        events = np.concatenate([real, drawn]), labels, np.tile(weights, self.samples + 1)
+        self.ensemble = ensemble(events, self.members, self.trees, self.share, seed)
+        return self
+
+    def score_batch(self, batch: Batch) -> ak.Array:
+        """`cathode_score`, the probability to be data rather than drawn background."""
+        return self.records({"score": mean_of(self.ensemble, self._read(batch)[0])})
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The weights of the flow, and the trees of each member as the bytes of an ONNX file."""
+        trees = {f"onnx.{k}": np.frombuffer(one.model, dtype=np.uint8) for k, one in enumerate(self.ensemble)}
+        return common.network_state(self) | trees
+
+    def restore(self, state: dict[str, NDArray[Any]]) -> None:
+        """Take over what `state` gave.
+
+        Raises:
+            InputError: when it is of another architecture or of other inputs.
+        """
+        trees = [name for name in state if name.startswith("onnx.")]
+        common.restore_network(self, {name: value for name, value in state.items() if name not in trees})
+        self.ensemble = [Trees(state[f"onnx.{k}"].tobytes()) for k in range(len(trees))]
+
+    def _read(self, batch: Batch) -> tuple[NDArray[np.float32], Tensor]:
+        """Standardised features (B, F - 1) and mass (B, 1)."""
+        module = cast(Network, self.fitted_module.eval().cpu())
+        with torch.inference_mode():
+            columns, mass, _ = module.columns(batch)
+        return columns.numpy(), mass
+
+
+class Network(nn.Module):
+    """Raw features -> `background` (B,), minus their log-density in the sidebands, and `inside` (B,)."""
+
+    def __init__(self, method: CATHODE, inputs: Inputs, statistics: Statistics | None) -> None:
+        super().__init__()
+        self.columns = Columns(inputs, statistics, method.mass, method.window, method.name)
+        self.background = zuko.flows.NSF(
+            self.columns.count, 1, transforms=method.transforms, hidden_features=method.hidden,
+            bins=method.bins,
+        )  # fmt: skip
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """See the class."""
+        columns, mass, inside = self.columns(batch)
+        if not len(columns):  # torch's distributions do not know what to do
+            return {"background": inside, "inside": inside}
+        return {"background": -self.background(mass).log_prob(columns), "inside": inside}

@@ -1,0 +1,138 @@
+"""A signal region in a mass and the sidebands around it: what weakly supervised searches share."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from femtobarn.data.inputs import Inputs
+from femtobarn.data.packing import labelled_batches
+from femtobarn.data.ragged import Batch
+from femtobarn.data.sample import Sample
+from femtobarn.errors import InputError
+from femtobarn.learn.trees import Events, Trees
+from femtobarn.nn.preprocess import Preprocess, Statistics
+
+__all__ = [
+    "FEWEST",
+    "Columns",
+    "Regions",
+    "ensemble",
+    "inside",
+    "mass_place",
+    "mean_of",
+    "region_inputs",
+    "regions_of",
+]  # fmt: skip
+
+FEWEST = 20
+"""Events in either region, at least."""
+Window = tuple[float, float]
+Array = NDArray[np.float64]
+
+
+def region_inputs(mass: str) -> Inputs:
+    """Features `x1` to `x4`, the mass that defines the regions, and the field `weight`."""
+    return Inputs(event=[*(f"x{k}" for k in range(1, 5)), mass], weight="weight")
+
+
+class Regions(NamedTuple):
+    """Raw features (N, F) with the mass among them, weights (N,), and which events are in the window (N,)."""
+
+    values: NDArray[np.float32]
+    weights: Array
+    inside: NDArray[np.bool_]
+
+
+def inside(mass: Array | NDArray[np.float32], window: Window) -> NDArray[np.bool_]:
+    """Masses (N,) in the half-open window."""
+    return np.asarray((mass >= window[0]) & (mass < window[1]))
+
+
+def mass_place(inputs: Inputs, mass: str, name: str) -> int:
+    """Which of the event's features is the mass.
+
+    Raises:
+        InputError: when it is none of them, or the only one.
+    """
+    names = [feature.name for feature in inputs.event_features]
+    if mass not in names or len(names) < 2:
+        raise InputError(
+            f"the inputs of '{name}' need the mass '{mass}' and features beside it under 'event'"
+        )
+    return names.index(mass)
+
+
+def regions_of(sample: Sample, inputs: Inputs, mass: str, window: Window, name: str) -> Regions:
+    """All events of a sample in memory.
+
+    Raises:
+        InputError: when the signal region or the sidebands have fewer than `FEWEST` events of positive
+            weight; when a feature is not there or not finite.
+    """
+    place = mass_place(inputs, mass, name)
+    batches = list(labelled_batches(sample, inputs))
+    values = np.concatenate(
+        [np.zeros((0, len(inputs.event)), np.float32), *(b.event.numpy() for b in batches)]
+    )
+    weights = np.concatenate([np.zeros(0), *(batch.weights.numpy() for batch in batches)])
+    chosen = inside(values[:, place], window)
+    for region, which in (("signal region", chosen), ("sidebands", ~chosen)):
+        found = int((weights[which] > 0).sum())
+        if found < FEWEST:
+            raise InputError(
+                f"{sample.where}: {found} events in the {region} of {window[0]:g} <= '{mass}' < "
+                f"{window[1]:g}: {name} needs {FEWEST} at least; move the window or add events"
+            )
+    return Regions(values, weights, chosen)
+
+
+class Columns(nn.Module):
+    """Raw features to standardised ones (B, F - 1), the standardised mass (B, 1), and who is inside (B,)."""
+
+    def __init__(
+        self, inputs: Inputs, statistics: Statistics | None, mass: str, window: Window, name: str
+    ) -> None:
+        super().__init__()
+        self.preprocess = Preprocess(inputs, statistics)
+        self.place, self.window = mass_place(inputs, mass, name), window
+        self.count = len(inputs.event) - 1
+
+    def forward(self, batch: Batch) -> tuple[Tensor, Tensor, Tensor]:
+        """Features, mass, and 1 inside the window."""
+        mass = batch.event[:, self.place]
+        chosen = ((mass >= self.window[0]) & (mass < self.window[1])).to(batch.event.dtype)
+        columns = self.preprocess(batch).event
+        others = torch.cat([columns[:, : self.place], columns[:, self.place + 1 :]], 1)
+        return others, columns[:, self.place, None], chosen
+
+
+def ensemble(events: Events, members: int, trees: int, share: float, seed: int) -> list[Trees]:
+    """Boosted classifiers of two classes of equal total weight, each grown on a random share of the events
+    and stopped by the others, as in 2309.13111; events of negative weight are left out.
+
+    Raises:
+        InputError: when a class has no event of positive weight.
+    """
+    values, labels, weights = events
+    total = np.bincount(labels, np.maximum(weights, 0), minlength=2)
+    if not (total > 0).all():
+        raise InputError("one of the two samples to be told apart has no events of positive weight")
+    weights = np.maximum(weights, 0) / total[labels]
+    weights = weights / weights.mean()
+    grown = []
+    for number in range(members):
+        mine = np.random.default_rng([seed, number]).random(len(labels)) < share
+        train, judges = ((values[w], labels[w], weights[w]) for w in (mine, ~mine))
+        grown.append(Trees.fit(*train, 2, judges, max_iter=trees, early_stopping=True, n_iter_no_change=10,
+                               tol=0.0, random_state=seed + number))  # fmt: skip
+    return grown
+
+
+def mean_of(members: list[Trees], values: NDArray[np.floating]) -> NDArray[np.float32]:
+    """The mean probability of class 1 of an ensemble, for (N, F) values."""
+    return np.asarray(np.mean([trees.predict(values)[:, 1] for trees in members], axis=0), dtype=np.float32)
