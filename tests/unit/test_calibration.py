@@ -49,6 +49,23 @@ def test_pairs_give_efficiency_and_purity() -> None:
     assert (np.abs(found.value - SIMULATED) > 3 * error).any()  # it does not give back the simulation
 
 
+def test_background_of_two_flavours() -> None:
+    """Half of the pairs hold a c-jet, the others a b-jet, beside a light one: their tags depend on each other."""
+
+    def pairs(number: int, seed: int) -> Pairs:
+        rng = np.random.default_rng(seed)
+        first, signal = rng.random(number) < 0.5, rng.random(number) < 0.5
+        heavy = np.stack([first, ~first], axis=1)
+        target = heavy & signal[:, None]
+        tagged = rng.random((number, 2)) < np.where(target, 0.35, np.where(heavy, 0.8, 0.05))
+        zeros = np.zeros(number, dtype=np.int64)
+        return Pairs(np.zeros((number, 2), dtype=np.int64), zeros, tagged, np.ones(number), target)
+
+    every = ((0, 0), (0, 1), (1, 0), (1, 1))
+    found = PairLikelihood(pairs(400_000, 1), 1, 1, every).fit(pairs(50_000, 2))
+    assert abs(found.value[0] - 0.35) < 4 * found.covariance[0, 0] ** 0.5 < 0.05
+
+
 def test_the_truth_of_data_is_not_asked_for() -> None:
     data = toy_pairs(5000, TRUE, 0.6, 3)
     blind = Pairs(data.bins, data.region, data.tagged, data.weights)

@@ -3,10 +3,10 @@
 Two of the three things that fluctuate are those of a real measurement: which events data hold, and which the
 simulation. Both are drawn anew in each pseudo-experiment, by Poisson numbers. The third are the nuisance
 parameters theta, from unit Gaussians: an event counts exp(sum_k theta_k r_k - r_k^2 / 2), which is 1 on
-average, r_k being its response to one standard deviation of source k. The measurement knows none of this. The truth is the efficiency of the pool
-that data are drawn from, with the nuisances as drawn. A pull is (measured - true) / error, and the
-measurement closes if pulls have mean 0 and width 1: by the statistical error where the nuisances stay at 0,
-by the total error where they are drawn.
+average, r_k being its response to one standard deviation of source k. The measurement knows none of this. The
+truth is the efficiency of the pool that data are drawn from, with the nuisances as drawn. A pull is (measured
+- true) / error, and the measurement closes if pulls have mean 0 and width 1: by the statistical error where
+the nuisances stay at 0, by the total error where they are drawn.
 
 What all pseudo-experiments share does not average out. If the pools of data and simulation are samples of
 their own, their differences by chance are of the size sqrt(fraction) of a statistical error; see

@@ -74,12 +74,12 @@ class PairLikelihood:
     """mu[c, t1, t2] = sum over f1, f2 of k_f1f2 n_f1f2[c] P(t1 | f1, c) P(t2 | f2, c), c being (b1, b2, r).
 
     n is the simulation's number of pairs with jets of the flavour looked for (f = 1) or others (f = 0) in pT
-    bins b1, b2 and region r. For two others P(t1, t2 | c) takes the place of the product: where one of them is
-    a b-jet and the other is not, their tags are not independent. Free are the efficiency P(1 | 1, b) in each
-    bin, a factor k on the signal in each pair of bins, and one on the background, if there is any, in each bin
-    of the second jet. Kinds of pairs that data cannot tell apart, as W -> cs and W -> ud, have to share a
-    factor: both are then signal. Weights may be negative, but not their sum in a cell of the simulation or of
-    data: such cells count as empty.
+    bins b1, b2 and region r. For two others P(t1, t2 | c) takes the place of the product: where one of them
+    is a b-jet and the other is not, their tags are not independent. Free are the efficiency P(1 | 1, b) in
+    each bin, a factor k on the signal in each pair of bins, and one on the background, if there is any, in
+    each bin of the second jet. Kinds of pairs that data cannot tell apart, as W -> cs and W -> ud, have to
+    share a factor: both are then signal. Weights may be negative, but not their sum in a cell of the
+    simulation or of data: such cells count as empty.
 
     Args:
         simulation: with the true flavour.
