@@ -73,7 +73,7 @@ def plane_figure(
             if values is None:
                 continue
             shaped = values.reshape(plane.size, plane.size)
-            if shaped.min() < 0.5 < shaped.max():
+            if shaped.min() < 0.5 - 1e-9 and shaped.max() > 0.5 + 1e-9:  # a flat answer has no boundary
                 axes.contour(axis, axis, shaped, [0.5], colors="black", linestyles=dash, linewidths=width)
         if events is not None:
             size, edge = (90, 1.2) if large else (7, 0.4)
