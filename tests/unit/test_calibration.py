@@ -50,7 +50,7 @@ def test_pairs_give_efficiency_and_purity() -> None:
 
 
 def test_background_of_two_flavours() -> None:
-    """Half of the pairs hold a c-jet, the others a b-jet, beside a light one: their tags depend on each other."""
+    """Half of the pairs hold a c-jet, the others a b-jet, beside a light one: tags are not independent."""
 
     def pairs(number: int, seed: int) -> Pairs:
         rng = np.random.default_rng(seed)
