@@ -234,8 +234,8 @@ def forward_pair(jets: ak.Array) -> dict[str, Floats]:
 def two_photons(events: ak.Array) -> Selected:
     """H -> gamma gamma: two photons of 0.35 and 0.25 of their mass, 105 to 160 GeV [as in 1802.04146].
 
-    Photons with a jet that passes as another are left out: in ATLAS a fifth of the events, but of ten thousand
-    simulated ones two.
+    Photons beside a jet that passes as one are left out: a fifth of the events in ATLAS, but two of ten
+    thousand that are simulated.
     """
     events = events[ak.num(events.photons) >= 2]
     one, other = four_vectors(events.photons, 0), four_vectors(events.photons, 1)

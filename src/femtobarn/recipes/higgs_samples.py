@@ -64,19 +64,9 @@ class Source(NamedTuple):
 
     def settings(self) -> EventSettings:
         """Beams and detector."""
-        photons, taus = PhotonSettings(), TauSettings()
-        if self.fakes > 1 and self.process == "gamma_jet":
-            rate, slope = photons.jet_fake_rate
-            changes = {"jet_fake_rate": (self.fakes * rate, slope),
-                       "jet_fake_rate_min": self.fakes * photons.jet_fake_rate_min}  # fmt: skip
-            photons = photons.model_copy(update=changes)
-        elif self.fakes > 1:
-            less = {
-                name: tuple(r / self.fakes for r in getattr(taus, name))
-                for name in ("rejection_1", "rejection_3")
-            }
-            taus = taus.model_copy(update=less)
-        return EventSettings(pythia=self.lines, photons=photons, taus=taus)
+        taus = TauSettings()
+        less = {n: tuple(r / self.fakes for r in getattr(taus, n)) for n in ("rejection_1", "rejection_3")}
+        return EventSettings(pythia=self.lines, taus=taus.model_copy(update=less))
 
 
 def _hard(pt: int) -> tuple[str, ...]:
