@@ -151,10 +151,11 @@ def agreement(
     common = sorted(set.intersection(*(set(region.patches) for region in regions.values())))
     signals = [common[round(place)] for place in np.linspace(0, len(common) - 1, points)]
     names = sorted(regions)
-    worst: dict[str, float] = {}
     for number, signal in enumerate(signals):
         for name in names if everywhere else [names[number % len(names)]]:
             at: At = {"region": name, "signal": signal}
+            if any(metric.at == at and metric.name == "significance" for metric in result.metrics):
+                continue  # of an earlier run
             spec = widened(regions[name].with_signal(signal))
             model = Model.of(spec)
             limit = upper_limit(model)
@@ -168,14 +169,17 @@ def agreement(
                       "upper_limit_expected": peer.limit(1, float(limit.expected[2])),
                       "significance": z[0], "significance_expected": z[1]}  # fmt: skip
             for quantity in ours:
-                difference = abs(ours[quantity] - theirs[quantity])
-                if quantity.startswith("upper"):
-                    difference /= theirs[quantity]
-                worst[quantity] = max(worst.get(quantity, 0.0), difference)
                 add(result, quantity, "twin", ours[quantity], at)
                 add(result, quantity, "pyhf_torch_scipy", theirs[quantity], at)
             save()
             print(signal, name, {k: (round(ours[k], 5), round(theirs[k], 5)) for k in ours}, flush=True)
+    worst: dict[str, float] = {}
+    found = {(m.name, m.method, str(m.at)): m.value or 0.0 for m in result.metrics}
+    for (quantity, method, where), value in found.items():
+        if method == "twin" and (quantity, "pyhf_torch_scipy", where) in found and "second" not in quantity:
+            theirs_too = found[quantity, "pyhf_torch_scipy", where]
+            scale = theirs_too if quantity.startswith("upper") else 1.0
+            worst[quantity] = max(worst.get(quantity, 0.0), abs(value - theirs_too) / scale)
     for quantity, difference in worst.items():
         kind = "relative" if quantity.startswith("upper") else "absolute"
         add(result, f"largest_{kind}_difference", "twin against pyhf_torch_scipy", difference,
@@ -337,7 +341,8 @@ def main() -> None:
     result = Result.start("statistics", "benchmark", 1, " ".join(["python", *sys.argv]))
     result.versions["pyhf"] = pyhf.__version__
     if arguments.out and arguments.out.exists():  # more stages for it
-        result = Result.read(arguments.out)
+        now, result = result, Result.read(arguments.out)
+        result.versions["commit of later stages"] = now.versions["commit"]
     regions = read_archive(arguments.archive)
 
     def save() -> None:

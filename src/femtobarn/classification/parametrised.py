@@ -43,7 +43,10 @@ class Parametrised(Classifier):
         parameter: the feature that is the mass. Background has any finite number there, which matters for the
             scaling and the validation loss alone: `drawn_parameters` draws it.
         signal: the class that has the parameter.
-        hidden, blocks, dropout, members: of the network, as in `mlp`.
+        hidden: sizes of the dense layers.
+        blocks: residual blocks of the last of these sizes.
+        dropout: chance of a hidden number to be left out in training.
+        members: networks averaged, as in `mlp`.
     """
 
     label: ClassVar[str] = "class"
@@ -51,8 +54,8 @@ class Parametrised(Classifier):
         "overfit": "with three features, 64 overlapping events are not learnt by heart in 160 steps"
     }
 
-    parameter: str = "mass"
-    signal: str = "s"
+    parameter: str = Field(default="mass", pattern=r"^\S+$")
+    signal: str = Field(default="s", pattern=r"^\S+$")
     hidden: tuple[PositiveInt, ...] = Field(default=(64, 64), min_length=1)
     blocks: NonNegativeInt = 0
     dropout: float = Field(default=0.0, ge=0, lt=1)

@@ -17,7 +17,7 @@ from femtobarn.progress import progress_bar
 from femtobarn.recipes.higgs_channels import CHANNELS
 from femtobarn.recipes.run import Run
 from femtobarn.simulation import EventSettings, simulate
-from femtobarn.simulation.detector import PhotonSettings, TauSettings
+from femtobarn.simulation.detector import TauSettings
 from femtobarn.simulation.processes import K_FACTORS
 from femtobarn.simulation.shifts import Shifts, shifted
 
@@ -46,52 +46,48 @@ class Source(NamedTuple):
     Attributes:
         process: of the simulation.
         lines: further settings of Pythia.
-        fakes: factor by which jets pass as photons or taus more often than they would; selected events count
+        fakes: factor by which jets pass as taus more often than they would; selected events count
             less for it.
+        stands_for: how many charge combinations alike it stands for.
     """
 
     process: str
     lines: tuple[str, ...] = ()
     fakes: float = 1.0
+    stands_for: float = 1.0
 
     @property
     def k_factor(self) -> float:
-        """The best known cross-section over Pythia's; 1 where `simulation.processes` knows none."""
-        return K_FACTORS.get(BOSONS.get(self.process, self.process), 1.0)
+        """The best known cross-section over Pythia's, 1 where `simulation.processes` knows none, and what
+        else multiplies it."""
+        return self.stands_for * K_FACTORS.get(BOSONS.get(self.process, self.process), 1.0)
 
     def settings(self) -> EventSettings:
         """Beams and detector."""
-        photons, taus = PhotonSettings(), TauSettings()
-        if self.fakes > 1 and self.process == "gamma_jet":
-            rate, slope = photons.jet_fake_rate
-            changes = {"jet_fake_rate": (self.fakes * rate, slope),
-                       "jet_fake_rate_min": self.fakes * photons.jet_fake_rate_min}  # fmt: skip
-            photons = photons.model_copy(update=changes)
-        elif self.fakes > 1:
-            less = {
-                name: tuple(r / self.fakes for r in getattr(taus, name))
-                for name in ("rejection_1", "rejection_3")
-            }
-            taus = taus.model_copy(update=less)
-        return EventSettings(pythia=self.lines, photons=photons, taus=taus)
+        taus = TauSettings()
+        less = {n: tuple(r / self.fakes for r in getattr(taus, n)) for n in ("rejection_1", "rejection_3")}
+        return EventSettings(pythia=self.lines, taus=taus.model_copy(update=less))
 
 
 def _hard(pt: int) -> tuple[str, ...]:
     return (f"PhaseSpace:pTHatMin = {pt}.", f"PhaseSpace:bias2SelectionRef = {pt}.")
 
 
+_FAST_TOPS = (*_hard(40), "PhaseSpace:bias2Selection = on", "PhaseSpace:bias2SelectionPow = 2.")
+_LEPTONIC = ("24:onMode = off", "24:onPosIfAny = 11 13 15")
 SOURCES: dict[str, Source] = {
     "wh_bb": Source("wh_bb"),
     "zh_bb": Source("zh_bb"),
-    "w_jets": Source("w_jets", _hard(80)),
+    "w_jets": Source("w_jets", _hard(100)),
     "z_jets": Source("z_jets", _hard(50)),
     "ttbar": Source("ttbar"),
+    "ttbar_1l": Source("ttbar", (*_FAST_TOPS, *_LEPTONIC, "24:onNegIfAny = 1 2 3 4 5"), stands_for=2.0),
+    "ttbar_2l": Source("ttbar", (*_FAST_TOPS, *_LEPTONIC, "24:onNegIfAny = 11 13 15")),
     "single_top": Source("single_top"),
     "wz_bb": Source("wz_bb"),
     "zz_bb": Source("zz_bb"),
     "higgs_gamgam": Source("higgs_gamgam"),
     "diphoton": Source("diphoton"),
-    "gamma_jet": Source("gamma_jet", ("PhaseSpace:pTHatMin = 32.", *UNBIASED), 40.0),
     "higgs_tautau": Source("higgs_tautau"),
     "z_tautau": Source("z_tautau"),
     "w_fakes": Source("w_jets", UNBIASED, 10.0),

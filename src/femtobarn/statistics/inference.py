@@ -263,7 +263,7 @@ def expected_limits(twin: Twin, nothing: Tensor, roots: Floats) -> tuple[Tensor,
     theta = nothing.expand(count, -1).clone()
     held = torch.zeros(theta.shape[1], dtype=torch.bool)
     held[twin.poi] = True
-    mu = _deviation(twin, nothing) * wanted
+    first = mu = _deviation(twin, nothing) * wanted
     low, high = torch.zeros_like(mu), torch.full_like(mu, torch.inf)
     for _ in range(100):
         theta[:, twin.poi] = mu
@@ -273,6 +273,8 @@ def expected_limits(twin: Twin, nothing: Tensor, roots: Floats) -> tuple[Tensor,
         if ((wanted - root).abs() < 1e-7).logical_or(high - low < 1e-9 * mu).all():
             return mu, theta
         low, high = torch.where(root < wanted, mu, low), torch.where(root < wanted, high, mu)
+        if (mu > 1e6 * first).any():
+            break
         slope = twin.derivatives(theta, data)[0][:, twin.poi]
         newton = mu + (wanted - root) * 2 * root / slope
         middle = torch.where(high.isinf(), 4 * mu, (low + high) / 2)

@@ -70,10 +70,10 @@ def attached(twin: Twin, data: Data, theta: Tensor, held: Tensor | None = None) 
     frozen = p.fixed if held is None else held | p.fixed
     free = ~(frozen | (theta <= p.lower) | (theta >= p.upper))
     with torch.no_grad():
-        _, hessian, second = twin.derivatives(theta, data)
+        _, hessian, _ = twin.derivatives(theta, data)
     point = theta.clone().requires_grad_()
     (gradient,) = torch.autograd.grad(twin.deviance(point, data).sum(), point, create_graph=True)
-    return theta + _solve(hessian, second, gradient, free)
+    return theta + _solve(hessian, gradient, free)
 
 
 def _newton(
@@ -83,12 +83,16 @@ def _newton(
     upper = torch.where(held, theta, twin.parameters.upper)
     theta = theta.clamp(lower, upper)
     deviance = twin.deviance(theta, data)
+    bad = ~deviance.isfinite()
+    if bad.any():  # yields below zero: begin where the model does
+        theta[bad] = torch.where(held[bad], theta[bad], twin.parameters.start)
+        deviance = twin.deviance(theta, data)
     converged = torch.zeros(len(theta), dtype=torch.bool)
     todo = torch.arange(len(theta))
     for _ in range(iterations):
         x, part, bounds = theta[todo], Data(data.main[todo], data.aux[todo]), (lower[todo], upper[todo])
-        gradient, hessian, second = twin.derivatives(x, part)
-        step = _step(x, gradient, hessian, second, bounds)
+        gradient, hessian, _ = twin.derivatives(x, part)
+        step = _step(x, gradient, hessian, bounds)
         gain, before = -(step * gradient).sum(-1) / 2, deviance[todo]
         theta[todo], deviance[todo], moved = _search(twin, x, step, gradient, part, bounds, before)
         stuck = ~moved | (before - deviance[todo] < 1e-3 * AT_REST)
@@ -100,9 +104,7 @@ def _newton(
     return Minimum(theta, deviance, converged)
 
 
-def _step(
-    x: Tensor, gradient: Tensor, hessian: Tensor, second: Tensor, bounds: tuple[Tensor, Tensor]
-) -> Tensor:
+def _step(x: Tensor, gradient: Tensor, hessian: Tensor, bounds: tuple[Tensor, Tensor]) -> Tensor:
     """Newton's step (N, P) within bounds: what would leave them stops there, and the rest is solved again.
 
     What lies within a millionth of a bound and is pushed outwards counts as at the bound.
@@ -113,7 +115,7 @@ def _step(
     step = torch.where(held, torch.where(gradient >= 0, low, high) - x, 0.0)
     for _ in range(3):
         pushed = gradient + (hessian @ torch.where(held, step, 0.0)[..., None])[..., 0]
-        step = torch.where(held, step, _solve(hessian, second, pushed, ~held))
+        step = torch.where(held, step, _solve(hessian, pushed, ~held))
         leaves = ~held & ((x + step < low) | (x + step > high))
         if not leaves.any():
             break
@@ -122,23 +124,24 @@ def _step(
     return step
 
 
-def _solve(hessian: Tensor, second: Tensor, gradient: Tensor, free: Tensor) -> Tensor:
+def _solve(hessian: Tensor, gradient: Tensor, free: Tensor) -> Tensor:
     """Newton's step (N, P), zero where not free.
 
-    A Hessian that is not positive does without its second part, and with a ridge if it must.
+    Where the Hessian is not positive, the absolute values of its eigenvalues stand in for them: downhill
+    along directions of negative curvature, and no further than its size allows.
     """
     both = free[:, :, None] & free[:, None, :]
-    unit = torch.eye(hessian.shape[-1], dtype=hessian.dtype)
-    matrix = torch.where(both, hessian, unit)
-    factor, failed = torch.linalg.cholesky_ex(matrix)
-    scale = torch.diagonal(matrix, dim1=1, dim2=2).abs().amax(-1)[:, None, None]
-    safe, ridge = torch.where(both, hessian - second, unit), 1e-12
-    while failed.any() and ridge < 1e6:
-        again, still = torch.linalg.cholesky_ex(safe + ridge * scale * unit)
-        factor = torch.where((failed > 0)[:, None, None], again, factor)
-        failed, ridge = torch.where(failed > 0, still, 0), ridge * 100
+    matrix = torch.where(both, hessian, torch.eye(hessian.shape[-1], dtype=hessian.dtype))
     slope = torch.where(free, gradient, 0.0)[..., None]
-    return -torch.cholesky_solve(slope, factor)[..., 0]
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    step = -torch.cholesky_solve(slope, factor)
+    saddle = (failed > 0).nonzero()[:, 0]
+    if len(saddle):
+        values, vectors = torch.linalg.eigh(matrix[saddle])
+        sizes = values.abs().clamp(min=1e-9 * float(values.abs().max()))
+        along = (vectors.transpose(1, 2) @ slope[saddle]) / sizes[..., None]
+        step = step.index_put((saddle,), -(vectors @ along))
+    return step[..., 0]
 
 
 def _search(

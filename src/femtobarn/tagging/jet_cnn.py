@@ -1,0 +1,119 @@
+"""A convolutional network on jet images [1511.05190]."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from femtobarn.data.inputs import Inputs
+from femtobarn.data.ragged import Batch
+from femtobarn.learn.method import Classifier, method
+from femtobarn.learn.training import Training
+from femtobarn.nn.four_momenta import transverse
+from femtobarn.nn.preprocess import Statistics
+from femtobarn.nn.ragged import segment_sum
+from femtobarn.tagging.candidates import Candidates, Cloud, candidate_inputs
+
+__all__ = ["JetCNN", "images"]
+
+
+@method
+class JetCNN(Classifier):
+    """Convolutions on pictures of jets [1511.05190].
+
+    Each jet is centred, turned until its principal axis is vertical, flipped until most is right and up,
+    and its transverse momentum filled into pixels, whose squares add up to one. Three convolutions, each
+    followed by the maximum over blocks of pixels, and a dense layer.
+
+    Attributes:
+        pixels: on each side.
+        half_width: of the picture, in deta and dphi.
+        filters: of each convolution.
+        hidden: size of the dense layer.
+        dropout: before and after it.
+    """
+
+    contract_parameters: ClassVar[dict[str, Any]] = {"half_width": 8.0, "dropout": 0.0}
+
+    pixels: int = Field(default=25, ge=18)
+    half_width: float = Field(default=0.8, gt=0)
+    filters: int = Field(default=32, ge=1)
+    hidden: int = Field(default=64, ge=1)
+    dropout: float = Field(default=0.2, ge=0, lt=1)
+
+    def default_inputs(self) -> Inputs:
+        """The four-momenta alone."""
+        return candidate_inputs(properties=False)
+
+    def default_training(self) -> Training:
+        """Adam with a rate of 1e-3, batches of 96 jets."""
+        return Training(optimiser="adam", learning_rate=1e-3, batch_size=96, epochs=20)
+
+    def network(self, inputs: Inputs, statistics: Statistics | None = None) -> nn.Module:
+        """See `Network`."""
+        return Network(self, inputs, statistics)
+
+
+class Network(nn.Module):
+    """Candidates -> picture -> convolutions -> logits of the classes."""
+
+    def __init__(self, cnn: JetCNN, inputs: Inputs, statistics: Statistics | None) -> None:
+        super().__init__()
+        self.pixels, self.half_width = cnn.pixels, cnn.half_width
+        self.candidates = Candidates(inputs, statistics)
+        layers: list[nn.Module] = []
+        channels, side = 1, cnn.pixels
+        for size, block in ((11, 2), (3, 3), (3, 3)):
+            layers += [
+                nn.Conv2d(channels, cnn.filters, size, padding=size // 2),
+                nn.ReLU(),
+                nn.MaxPool2d(block),
+            ]
+            channels, side = cnn.filters, side // block
+        self.convolutions = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(cnn.dropout))
+        classes = len(inputs.labels["jet"].classes)
+        self.jet = nn.Sequential(
+            nn.Linear(cnn.filters * side**2 + self.candidates.event, cnn.hidden),
+            nn.ReLU(),
+            nn.Dropout(cnn.dropout),
+            nn.Linear(cnn.hidden, classes),
+        )
+        for layer in (*self.convolutions, *self.jet):
+            if isinstance(layer, nn.Conv2d | nn.Linear):
+                nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+
+    def forward(self, batch: Batch) -> dict[str, Any]:
+        """`jet` (B, classes) logits."""
+        cloud = self.candidates(batch)
+        pictures = images(cloud, self.pixels, self.half_width)
+        seen = self.convolutions(pictures.unsqueeze(1))
+        return {"jet": self.jet(torch.cat([seen, cloud.event], -1))}
+
+
+def images(cloud: Cloud, pixels: int, half_width: float) -> Tensor:
+    """Pictures (B, pixels, pixels) of unit norm; a jet without candidates is black.
+
+    As `physics.jet_images`, in the network, so that a saved one reads candidates.
+    """
+    pt = transverse(cloud.momenta)
+    total = segment_sum(pt, cloud.segments, cloud.jets).clamp(min=1e-12)
+    weight = (pt / cloud.to_tokens(total)).unsqueeze(-1)
+    centred = cloud.place - cloud.to_tokens(segment_sum(weight * cloud.place, cloud.segments, cloud.jets))
+    x, y = centred.unbind(-1)
+    moments = segment_sum(weight * torch.stack([x * y, x * x - y * y], -1), cloud.segments, cloud.jets)
+    angle = cloud.to_tokens(0.5 * torch.atan2(2 * moments[:, 0], moments[:, 1]))
+    cos, sin = torch.cos(angle), torch.sin(angle)
+    turned = torch.stack([x * sin - y * cos, x * cos + y * sin], -1)
+    side = segment_sum(weight * torch.sign(turned), cloud.segments, cloud.jets)
+    turned = turned * cloud.to_tokens(torch.where(side < 0, -1.0, 1.0))
+    cell = torch.floor((turned + half_width) * (pixels / (2 * half_width)))
+    inside = ((cell >= 0) & (cell < pixels)).all(-1)
+    column, row = cell.clamp(0, pixels - 1).long().unbind(-1)
+    flat = (cloud.segments * pixels + row) * pixels + column
+    picture = segment_sum(torch.where(inside, weight.squeeze(-1), 0.0), flat, cloud.jets * pixels**2)
+    picture = picture.view(cloud.jets, pixels, pixels)
+    norm = torch.sqrt(picture.square().sum((1, 2), keepdim=True))
+    return picture / torch.where(norm > 0, norm, 1.0)
