@@ -104,3 +104,17 @@ def test_absent_table_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path:
     np.savez(tmp_path / "x.npz", X=np.zeros((5, 3)), y=np.zeros(5))
     with pytest.raises(InputError, match=r"expected 'X' \(N, 28\)"):
         to_parquet(tmp_path / "x.npz", tmp_path / "out.parquet")
+
+
+def test_csv_of_the_shared_rows_is_their_npz(shared_data: Path, tmp_path: Path) -> None:
+    source = shared_data / "higgs-uci" / "higgs_7000.npz"
+    with np.load(source) as stored:
+        rows = np.column_stack([stored["y"], stored["X"]])
+    with gzip.open(tmp_path / "HIGGS.csv.gz", "wt") as file:
+        np.savetxt(file, rows, fmt="%.18e", delimiter=",")
+    found = []
+    for path in (source, tmp_path / "HIGGS.csv.gz"):
+        to_parquet(path, tmp_path / f"{path.name}.parquet")
+        found.append(open_sample(tmp_path / f"{path.name}.parquet"))
+    for name in ("label", *COLUMNS[1:], *DERIVED):
+        np.testing.assert_array_equal(found[1].column(name), found[0].column(name))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
@@ -78,8 +79,7 @@ def improvement_figure(
         highest = 1.0
         for name, (signal, background) in curves.items():
             value, error = improvement(signal, background, rates)
-            shown = np.where(value > 0, value, np.nan)
-            band(axes, rates, shown, error / shown, lines[name])
+            _drawn(axes, rates, Estimate(value, error), lines[name])
             highest = max(highest, float(np.nanmax(value + error)))
         axes.axhline(1, color="0.6", linewidth=1, linestyle=":")
         for text, rate in (marks or {}).items():
@@ -108,8 +108,7 @@ def rate_figure(
         figure, (axes,) = canvas((4.2,))
         values = {name: efficiency_at(*pair, rates) for name, pair in curves.items()}
         for name, (value, error) in values.items():
-            shown = np.where(value > 0, value, np.nan)
-            band(axes, rates, shown, error / shown, lines[name])
+            _drawn(axes, rates, Estimate(value, error), lines[name])
         axes.plot(rates, rates, color="0.6", linewidth=1, linestyle=":")
         low, _ = span([np.where(value > 0, value, np.nan) for value, _ in values.values()])
         log_axis(axes, "x", rates[0], 1)
@@ -119,6 +118,13 @@ def rate_figure(
         axes.legend(loc="lower right", fontsize=12.5)
         headline(axes, caption)
     return figure
+
+
+def _drawn(axes: Axes, rates: Floats, values: Estimate, line: Line) -> None:
+    """A curve with its band, which is left out where it says nothing: error as large as the value."""
+    shown = np.where(values.value > 0, values.value, np.nan)
+    relative = values.error / shown
+    band(axes, rates, shown, np.where(relative < 1, relative, 0.0), line)
 
 
 def _rates(curves: Mapping[str, tuple[Survival, Survival]], fewest: int) -> Floats:

@@ -67,6 +67,10 @@ DRAWN = {
 """Columns drawn: label of the axis, caption."""
 
 
+SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
+"""Of the network in the mean log odds of trees and network."""
+
+
 class HiggsSettings(Settings):
     """What differs between the scales.
 
@@ -194,14 +198,29 @@ class Scores:
             for name in names:
                 said = Said(stored[f"test_{name}"], stored[f"inner_{name}"], rows)
                 self.said[features, name, fold, seed] = said
-        if len(names) > 1:
-            parts = [self.said[features, name, fold, seed] for name in names]
-            test = np.mean([_logit(said.test) for said in parts], axis=0)
-            inside = np.mean([_logit(said.inner) for said in parts], axis=0)
-            self.said[features, "ensemble", fold, seed] = Said(test, inside, rows)
+        if {"boosted_trees", "mlp"} <= chosen.keys():
+            trees, network = (self.said[features, name, fold, seed] for name in ("boosted_trees", "mlp"))
+            share, mixed = self._mixed(trees, network)
+            self.said[features, "ensemble", fold, seed] = mixed
+            if seed == self.seeds[0]:
+                self.choices.append((features, fold, f"share of the MLP in trees and MLP: {share}"))
         if seed == self.seeds[0]:
             self.choices += [(features, fold, chosen[name][0]) for name in names]
         return chosen
+
+    def _mixed(self, trees: Said, network: Said) -> tuple[float, Said]:
+        """Mean log odds of the two, with the network's share that is best in the inner folds."""
+        mixed = {
+            share: Said(
+                (1 - share) * _logit(trees.test) + share * _logit(network.test),
+                (1 - share) * _logit(trees.inner) + share * _logit(network.inner),
+                trees.train_rows,
+            )
+            for share in SHARES
+        }
+        label = self.label[trees.train_rows]
+        best = max(SHARES, key=lambda share: area_of(mixed[share].inner, label).value)
+        return best, mixed[best]
 
     def choose(self, pool: str) -> None:
         """`best`: in each fold and seed what has the highest AUC in the inner folds."""

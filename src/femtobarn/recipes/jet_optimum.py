@@ -19,12 +19,13 @@ from femtobarn.data import Sample, open_sample
 from femtobarn.data.atomic import atomic
 from femtobarn.data.formats import open_writer
 from femtobarn.data.inputs import Inputs, Label
-from femtobarn.evaluate.figures import rejection_figure
+from femtobarn.evaluate.figures import loss_figure, rejection_figure
 from femtobarn.evaluate.metrics import Survival, auc, auc_difference
 from femtobarn.evaluate.report import Report
 from femtobarn.evaluate.result import Metric, Result, combine
 from femtobarn.evaluate.style import Caption, canvas, figure_style, headline, lines_for
 from femtobarn.learn.method import Classifier
+from femtobarn.learn.model_files import load
 from femtobarn.learn.training import Training
 from femtobarn.progress import progress_bar
 from femtobarn.recipes.run import Run, Settings, Unit, recipe
@@ -287,6 +288,14 @@ def page(
     )
     for (method, seed), folder in folders.items():
         if seed == settings.seeds[0]:
+            history = load(folder / "model").history
+            if history:
+                report.figure(
+                    loss_figure(history, caption, title=names[method]),
+                    f"Loss of {names[method]}.",
+                    f"loss-{method}",
+                    small=True,
+                )
             shutil.copytree(folder / "model", run.out / method, dirs_exist_ok=True)
     result.artifacts = list(scores)
     return run.finish(report, result, settings)
