@@ -73,11 +73,20 @@ def closure_section(
                 f"{width:.2f} ± {width / (2 * len(values)) ** 0.5:.2f}",
             ]
         rows.append(row)
-    columns = ["pT [GeV]", "efficiency in simulation", "scale factor", "true"]
-    columns += [f"{kind} pulls: {what}" for kind in pulls for what in ("mean", "width")]
+    columns = [
+        "pT [GeV]",
+        "efficiency",
+        "scale factor",
+        "true",
+        "stat. pulls",
+        "width",
+        "total pulls",
+        "width",
+    ]
     text = (
-        "Scale factors of one pseudo-experiment, errors statistical and systematic. Pulls over all of them: "
-        "by the statistical error with nuisances at 0, by the total error with nuisances drawn."
+        "Efficiencies of the simulation, scale factors of one pseudo-experiment, errors statistical and "
+        "systematic. Pulls over all of them, mean and width: by the statistical error with nuisances at 0, "
+        "by the total error with nuisances drawn."
     )
     report.table(columns, rows, text)
     shifts = [[name, *(f"{one[k]:+.4f}" for one in first.systematic.values())] for k, name in enumerate(bins)]
