@@ -74,15 +74,15 @@ def _hard(pt: int) -> tuple[str, ...]:
 
 
 _FAST_TOPS = (*_hard(40), "PhaseSpace:bias2Selection = on", "PhaseSpace:bias2SelectionPow = 2.")
-_LEPTONIC = ("24:onMode = off", "24:onPosIfAny = 11 13 15")
+_ONE_LEPTON = ("24:onMode = off", "24:onPosIfAny = 11 13 15", "24:onNegIfAny = 1 2 3 4 5")
 SOURCES: dict[str, Source] = {
     "wh_bb": Source("wh_bb"),
     "zh_bb": Source("zh_bb"),
     "w_jets": Source("w_jets", _hard(100)),
     "z_jets": Source("z_jets", _hard(50)),
     "ttbar": Source("ttbar"),
-    "ttbar_1l": Source("ttbar", (*_FAST_TOPS, *_LEPTONIC, "24:onNegIfAny = 1 2 3 4 5"), stands_for=2.0),
-    "ttbar_2l": Source("ttbar", (*_FAST_TOPS, *_LEPTONIC, "24:onNegIfAny = 11 13 15")),
+    "ttbar_1l": Source("ttbar", (*_FAST_TOPS, *_ONE_LEPTON), stands_for=2.0),
+    "ttbar_2l": Source("ttbar", (*_FAST_TOPS, "24:onMode = off", "24:onIfAny = 11 13 15")),
     "single_top": Source("single_top"),
     "wz_bb": Source("wz_bb"),
     "zz_bb": Source("zz_bb"),
