@@ -22,6 +22,7 @@ from femtobarn.evaluate.numbers import rounded, shown
 from femtobarn.evaluate.report import Cell, Report
 from femtobarn.evaluate.result import Metric, Result
 from femtobarn.evaluate.style import Caption
+from femtobarn.progress import CONSOLE
 from femtobarn.recipes.run import Run, Settings, recipe
 from femtobarn.statistics.histfactory import Channel, Process, Systematic, workspace
 from femtobarn.statistics.inference import Limit, Model, cls, discovery, fit, upper_limit
@@ -80,7 +81,14 @@ def published_likelihood(settings: PublishedSettings, run: Run) -> Result:
         signals = chosen(settings, region)
 
         def build(path: Path, region: Region = region, signals: tuple[str, ...] = signals) -> None:
-            numbers = {signal: measured(settings, region, signal) for signal in signals}
+            numbers = {}
+            for signal in signals:
+                try:
+                    numbers[signal] = measured(settings, region, signal)
+                except InputError as error:
+                    CONSOLE.print(f"{region.name}, {signal} left out: {error}")
+            if not numbers:
+                raise InputError(f"{region.name}: none of {len(signals)} signals can be fitted")
             with atomic(path) as temporary:
                 temporary.write_text(json.dumps(numbers))
 
@@ -92,7 +100,7 @@ def published_likelihood(settings: PublishedSettings, run: Run) -> Result:
         report.table(
             ["signal", "CLs (mu = 1)", "limit on mu", "significance", "fitted mu"], rows(numbers), name
         )
-        figures.append((region, signals, numbers))
+        figures.append((region, tuple(numbers), numbers))
     for region, signals, numbers in figures:
         page(settings, run, report, result, region, signals, numbers, sample)
     return run.finish(report, result, settings)

@@ -235,14 +235,18 @@ class _Scan:
         self.asimov = model.twin.asimov(self.nothing.theta)
         self.both = Data(torch.cat([data.main, self.asimov.main]), torch.cat([data.aux, self.asimov.aux]))
         self.theta = torch.cat([self.best.theta, self.nothing.theta])
+        self.known: dict[float, tuple[float, float]] = {}  # two minima could answer one question twice
 
     def observed(self, mu: float) -> tuple[float, float]:
         """CLs, and the root of q~ of the Asimov data."""
+        if mu in self.known:
+            return self.known[mu]
         held = _converged(self.model.minimum(self.both, mu, self.theta))
         self.theta = held.theta
         mu_hat = float(self.best.theta[0, self.model.twin.poi])
         q = max(0.0, float(held.deviance[0] - self.best.deviance[0])) if mu > mu_hat else 0.0
-        return cls_value(q, max(0.0, float(held.deviance[1])))
+        self.known[mu] = cls_value(q, max(0.0, float(held.deviance[1])))
+        return self.known[mu]
 
 
 def expected_limits(twin: Twin, nothing: Tensor, roots: Floats) -> tuple[Tensor, Tensor]:
