@@ -92,10 +92,8 @@ def page(
             what = f"{PLAIN[channel]}: {text}. Data are the expectation with the signal."
             report.figure(figure, what, f"{channel}-{method}", small=method != "cuts")
     report.section("Samples")
-    report.table(
-        ["Source", "Events", "K", "What"],
-        [[n, f"{k:,}", f"{SOURCES[n].k_factor:.2f}", _what(n)] for n, k in settings.events.items()],
-    )
+    samples = [[_what(n), f"{k:,}", f"{SOURCES[n].k_factor:.2f}"] for n, k in settings.events.items()]
+    report.table(["Source", "Events", "Factor"], samples)
     return run.finish(report, result, settings)
 
 
@@ -118,9 +116,11 @@ def _stack(
 
 
 def _what(name: str) -> str:
+    """A source, and what of the process is simulated."""
     source = SOURCES[name]
+    lines = [line.replace("PhaseSpace:", "") for line in source.lines]
     fakes = [f"fakes × {source.fakes:g}"] if source.fakes > 1 else []
-    return ", ".join([source.process, *source.lines, *fakes])
+    return name + (f" ({'; '.join([*lines, *fakes])})" if lines or fakes else "")
 
 
 def _value(result: Result, name: str, method: str, channel: str) -> float:
