@@ -90,6 +90,8 @@ def page(
             figure = _stack(settings, channel, variants, scored[method][channel], labels[method], caption)
             text = "mass after cuts" if method == "cuts" else f"score of {labels[method].lower()}"
             what = f"{PLAIN[channel]}: {text}. Data are the expectation with the signal."
+            if method == "cuts":
+                what += " Bins are joined until each holds enough simulated background."
             report.figure(figure, what, f"{channel}-{method}", small=method != "cuts")
     report.section("Samples")
     samples = [[_what(n), f"{k:,}", f"{SOURCES[n].k_factor:.2f}"] for n, k in settings.events.items()]

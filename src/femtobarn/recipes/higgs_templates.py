@@ -63,8 +63,8 @@ def templates(
     if scored.cuts:
         _, low, high, bins = here.mass
         known = ~test & passes["nominal"] & (label == 1)  # two or three cuts hardly bend a mass
-        values = observable["nominal"][known]
-        edges = even(low, high, bins, values, weight[known], 2 * settings.least)
+        edges = merged(np.linspace(low, high, bins + 1), observable["nominal"][known], weight[known],
+                       2 * settings.least)  # fmt: skip
     else:
         edges = score_edges(observable["nominal"][chosen], label[chosen] == 0, weight[chosen],
                             bins=settings.bins, minimum=settings.least, low=0.0, high=1.0)  # fmt: skip
@@ -113,14 +113,17 @@ def _observable(channel: str, rows: ak.Array, scored: Scored, name: str) -> Floa
     return np.where((scored.values[name] > 0.5) & (mass >= low) & (mass < high), mass, np.nan)
 
 
-def even(low: float, high: float, bins: int, values: Floats, weights: Floats, least: float) -> Floats:
-    """Edges of as many bins of one width, `bins` at most, as hold `least` effective events each."""
-    for number in range(bins, 1, -1):
-        edges = np.linspace(low, high, number + 1)
-        sums, squares = (np.histogram(values, edges, weights=weights**power)[0] for power in (1, 2))
-        if (sums**2 >= least * squares).all() and (squares > 0).all():
-            return edges
-    return np.array([low, high])
+def merged(edges: Floats, values: Floats, weights: Floats, least: float) -> Floats:
+    """Bins joined from the left until each holds `least` effective events; what is left joins the last."""
+    place = np.searchsorted(edges, values, side="right") - 1
+    sums = [np.bincount(place, weights**power, minlength=len(edges) - 1) for power in (1, 2)]
+    kept, total, squares = [edges[0]], 0.0, 0.0
+    for k in range(len(edges) - 1):
+        total, squares = total + sums[0][k], squares + sums[1][k]
+        if squares > 0 and total**2 / squares >= least:
+            kept.append(edges[k + 1])
+            total, squares = 0.0, 0.0
+    return np.asarray([*kept[:-1], edges[-1]] if len(kept) > 1 else [edges[0], edges[-1]])
 
 
 def model_of(settings: Any, made: Sequence[Templates]) -> Model:
