@@ -16,6 +16,16 @@ from femtobarn.statistics.significance import asimov
 from femtobarn.statistics.twin import Data
 from femtobarn.statistics.twin_json import read_twin, write_twin
 
+
+@pytest.fixture(autouse=True)
+def backends_are_put_back():
+    """pyhf's torch backend makes double torch's default, for everybody."""
+    before = torch.get_default_dtype()
+    yield
+    pyhf.set_backend("numpy")
+    torch.set_default_dtype(before)
+
+
 pytestmark = [  # pyhf's own
     pytest.mark.filterwarnings("ignore:jsonschema.RefResolver:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:Creating a tensor from a list:UserWarning"),

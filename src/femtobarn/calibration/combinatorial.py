@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import expit
 from torch import Tensor
 
 from femtobarn.errors import InputError
@@ -128,7 +129,7 @@ class PairLikelihood:
         start = self.start.copy()
         start[self.bins :] = np.log(counts.sum() / float(self.pairs.sum()))
         fit: CountFit = fit_counts(self.expected, start, counts)
-        value = 1 / (1 + np.exp(-fit.values[: self.bins]))
+        value = expit(fit.values[: self.bins])
         slope = value * (1 - value)
         covariance = fit.covariance[: self.bins, : self.bins] * np.outer(slope, slope)
         return Efficiency(value, covariance, fit.valid)
