@@ -2,7 +2,8 @@
 
 The graph's inputs are `event` (B, J), and per collection its packed tokens, e.g. `tracks` (T, F), and where
 each event's tokens begin, `tracks_offsets` (B+1,) int64, the last one being T. Its outputs are those of the
-method's `answer`. Names and order of features and classes are in the metadata entry `femtobarn`, as JSON.
+method's `answer`. Run it with `intra_op_num_threads = 1`: onnxruntime 1.32 loses terms of sums over tokens and
+pairs when several threads add. Names and order of features and classes are in the metadata entry `femtobarn`, as JSON.
 """
 
 from __future__ import annotations
@@ -101,7 +102,9 @@ def largest_difference(method: Any, path: Path, batch: Batch) -> float:
 
     Answers per pair, which name their tokens `i` and `j`, are put in the same order first.
     """
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # sums over pairs by several threads lose some of their terms
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     theirs = dict(zip(names, session.run(None, onnx_inputs(batch)), strict=True))
     ours = {name: value.cpu().numpy() for name, value in method.run(batch).items()}
