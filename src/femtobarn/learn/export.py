@@ -2,8 +2,10 @@
 
 The graph's inputs are `event` (B, J), and per collection its packed tokens, e.g. `tracks` (T, F), and where
 each event's tokens begin, `tracks_offsets` (B+1,) int64, the last one being T. Its outputs are those of the
-method's `answer`. Run it with `intra_op_num_threads = 1`: onnxruntime 1.32 loses terms of sums over tokens and
-pairs when several threads add. Names and order of features and classes are in the metadata entry `femtobarn`, as JSON.
+method's `answer`. Names and order of features and classes are in the metadata entry `femtobarn`, as JSON.
+
+Run it with `intra_op_num_threads = 1`: onnxruntime 1.32 loses terms of sums over tokens and pairs when
+several threads add.
 """
 
 from __future__ import annotations
