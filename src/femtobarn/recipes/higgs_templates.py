@@ -179,6 +179,7 @@ def expected(settings: Any, made: Sequence[Templates]) -> float:
 
 
 def without_empty(one: Templates) -> Templates:
+    """The same with bins that have no background joined to their left neighbours, the first to its right one."""
     background = one.sources[len(CHANNELS[one.channel].signal) :].sum(axis=0)
     if (background > 0).all():
         return one
