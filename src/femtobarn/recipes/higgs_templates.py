@@ -179,7 +179,7 @@ def expected(settings: Any, made: Sequence[Templates]) -> float:
 
 
 def without_empty(one: Templates) -> Templates:
-    """The same with bins that have no background joined to their left neighbours, the first to its right one."""
+    """The same, bins without background joined to their left neighbours, a first one to its right."""
     background = one.sources[len(CHANNELS[one.channel].signal) :].sum(axis=0)
     if (background > 0).all():
         return one
