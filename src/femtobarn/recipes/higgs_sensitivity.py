@@ -92,9 +92,11 @@ SCALES = {
         events={"higgs_gamgam": 5_000, "diphoton": 25_000}, channels=("gamgam",), least=3.0, replicas=20,
     ),
     "standard": HiggsSettings(
-        events={"higgs_gamgam": 40_000, "diphoton": 300_000, "wh_bb": 60_000, "ttbar_1l": 120_000,
-                "ttbar_2l": 80_000, "w_jets": 120_000, "single_top": 60_000, "wz_bb": 30_000},
-        channels=("gamgam", "vh_1lepton"), seeds=(1, 2, 3),
+        events={"higgs_gamgam": 40_000, "diphoton": 1_200_000, "wh_bb": 60_000, "ttbar_1l": 240_000,
+                "ttbar_2l": 160_000, "w_jets": 1_000_000, "single_top": 240_000, "wz_bb": 30_000,
+                "higgs_tautau": 60_000, "z_tautau": 400_000, "w_fakes": 300_000, "z_fakes": 150_000,
+                "ttbar": 150_000},
+        channels=("gamgam", "vh_1lepton", "tautau"), seeds=(1, 2, 3), least=15.0,
     ),
     "full": HiggsSettings(
         events={name: 3_000_000 for name in SOURCES}, seeds=(1, 2, 3), bins=15, least=20.0,
