@@ -181,6 +181,27 @@ def test_many_fits_at_once_are_the_same(spec):
     np.testing.assert_allclose(together.theta[7], alone.theta[0], atol=1e-6)
 
 
+def test_the_start_does_not_matter():
+    """Signals far from the data: the first step's way to the bounds leads uphill there."""
+    rng = np.random.default_rng(4)
+    for _ in range(20):
+        counted = rng.uniform(2, 30, 5)
+        size = 10 ** rng.uniform(0, 2)
+        bend, rate = rng.uniform(0.8, 1.2, 5), Systematic("rate", 0.2)
+        tops, rest = 0.4 * counted, 0.6 * counted
+        processes = [
+            Process("s", size * rng.uniform(0, 10, 5), [Systematic("rate", 0.1)], signal=True),
+            Process("tops", tops, [Systematic("shape", tops * bend), rate], free=True, counted=True),
+            Process("rest", rest, [Systematic("shape", rest * bend), rate], free=True),
+        ]
+        model = Model.of(workspace([Channel("SR", processes)], luminosity=0.03))
+        data = Data(torch.as_tensor(rng.poisson(counted))[None].double(), model.observed.aux)
+        found = [model.minimum(data, start=model.at(mu)) for mu in (0.0, 0.01, 0.3, 1.0, 5.0)]
+        deviances = [float(one.deviance) for one in found]
+        assert all(bool(one.converged) for one in found)
+        assert max(deviances) - min(deviances) < 1e-6
+
+
 def test_the_fit_is_differentiable_in_yields(spec):
     twin, data = read_twin(spec)
     data = Data(data.main[None], data.aux[None])

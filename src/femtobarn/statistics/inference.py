@@ -184,7 +184,7 @@ def discovery(model: Model, data: Data | None = None) -> Discovery:
     """
     data = model.observed if data is None else data
     best = _converged(model.minimum(data))
-    nothing = _converged(model.minimum(data, 0.0, best.theta))
+    nothing = _lowest(model, data, 0.0, best.theta, model.at(0.0))
     q0 = max(0.0, float(nothing.deviance[0] - best.deviance[0]))
     mu = float(best.theta[0, model.twin.poi])
     return Discovery(q0**0.5, float(norm.sf(q0**0.5)), q0, mu)
@@ -231,7 +231,7 @@ class _Scan:
     def __init__(self, model: Model, data: Data) -> None:
         self.model, self.data = model, data
         self.best = _converged(model.minimum(data))
-        self.nothing = _converged(model.minimum(data, 0.0, self.best.theta))
+        self.nothing = _lowest(model, data, 0.0, self.best.theta, model.at(0.0))
         self.asimov = model.twin.asimov(self.nothing.theta)
         self.both = Data(torch.cat([data.main, self.asimov.main]), torch.cat([data.aux, self.asimov.aux]))
         self.theta = torch.cat([self.best.theta, self.nothing.theta])
@@ -241,7 +241,8 @@ class _Scan:
         """CLs, and the root of q~ of the Asimov data."""
         if mu in self.known:
             return self.known[mu]
-        held = _converged(self.model.minimum(self.both, mu, self.theta))
+        others = (each.expand(2, -1) for each in (self.nothing.theta, self.model.at(mu)))
+        held = _lowest(self.model, self.both, mu, self.theta, *others)
         self.theta = held.theta
         mu_hat = float(self.best.theta[0, self.model.twin.poi])
         q = max(0.0, float(held.deviance[0] - self.best.deviance[0])) if mu > mu_hat else 0.0
@@ -306,6 +307,19 @@ def cls_value(q: float, q_asimov: float) -> tuple[float, float]:
         return 1.0, 0.0
     t = root - root_asimov if root <= root_asimov else (q - q_asimov) / (2 * root_asimov)
     return float(norm.sf(t + root_asimov) / norm.sf(t)), root_asimov
+
+
+def _lowest(model: Model, data: Data, mu: float, *starts: Tensor) -> Minimum:
+    """The lowest of the fits from several starts (N, P), mu held.
+
+    Effects that are alike up and down leave a minimum on either side, and a signal that the data refuse pulls
+    hard at them.
+    """
+    many = Data(data.main.repeat(len(starts), 1), data.aux.repeat(len(starts), 1))
+    found = _converged(model.minimum(many, mu, torch.cat(starts)))
+    count = len(data.main)
+    rows = found.deviance.reshape(-1, count).argmin(0) * count + torch.arange(count)
+    return Minimum(*(part[rows] for part in found))
 
 
 def _converged(minimum: Minimum) -> Minimum:

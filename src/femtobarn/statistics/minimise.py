@@ -96,8 +96,8 @@ def _newton(
         gain, before = -(step * gradient).sum(-1) / 2, deviance[todo]
         theta[todo], deviance[todo], moved = _search(twin, x, step, gradient, part, bounds, before)
         stuck = ~moved | (before - deviance[todo] < 1e-3 * AT_REST)
-        done = (gain < tolerance) | (stuck & (gain < AT_REST)) | ~moved
-        converged[todo[done]] = gain[done] < AT_REST
+        done = (gain.abs() < tolerance) | (stuck & (gain.abs() < AT_REST)) | ~moved
+        converged[todo[done]] = gain[done].abs() < AT_REST
         todo = todo[~done]
         if not len(todo):
             break
@@ -107,11 +107,14 @@ def _newton(
 def _step(x: Tensor, gradient: Tensor, hessian: Tensor, bounds: tuple[Tensor, Tensor]) -> Tensor:
     """Newton's step (N, P) within bounds: what would leave them stops there, and the rest is solved again.
 
-    What lies within a millionth of a bound and is pushed outwards counts as at the bound.
+    What lies within a millionth of a bound and is pushed outwards counts as at the bound. A long way to bounds
+    may lead uphill; where it does the step is that of what is free now, downhill if short enough [Bertsekas,
+    SIAM J. Control Optim. 20 (1982) 221].
     """
     low, high = bounds
     near = 1e-6 * (high - low)
-    held = ((x <= low + near) & (gradient >= 0)) | ((x >= high - near) & (gradient <= 0))
+    at_bound = ((x <= low + near) & (gradient >= 0)) | ((x >= high - near) & (gradient <= 0))
+    held = at_bound
     step = torch.where(held, torch.where(gradient >= 0, low, high) - x, 0.0)
     for _ in range(3):
         pushed = gradient + (hessian @ torch.where(held, step, 0.0)[..., None])[..., 0]
@@ -121,6 +124,9 @@ def _step(x: Tensor, gradient: Tensor, hessian: Tensor, bounds: tuple[Tensor, Te
             break
         step = torch.where(leaves, (x + step).clamp(low, high) - x, step)
         held = held | leaves
+    uphill = (step * gradient).sum(-1) > 0
+    if uphill.any():
+        step[uphill] = _solve(hessian[uphill], gradient[uphill], ~at_bound[uphill])
     return step
 
 
