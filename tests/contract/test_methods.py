@@ -12,6 +12,7 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
+import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -327,6 +328,13 @@ def test_exported_is_the_same(name: str, fitted: Any, tmp_path: Any) -> None:
     make(name, "onnx", network=True)
     method = fitted(name)
     file = export(method, tmp_path / "model.onnx")
+    scatters = [node for node in onnx.load(file).graph.node if node.op_type == "ScatterND"]
+    # Threads of onnxruntime that add to one row lose terms, now and then.
+    assert not [
+        node.name
+        for node in scatters
+        if any(a.name == "reduction" and a.s != b"none" for a in node.attribute)
+    ]
     layer = next(layer for layer in method.module.modules() if isinstance(layer, Preprocess))
     generator = torch.Generator().manual_seed(7)
     for lengths in (torch.randint(0, 41, (1000,), generator=generator), torch.zeros(3, dtype=torch.int64),

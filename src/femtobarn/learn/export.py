@@ -3,9 +3,6 @@
 The graph's inputs are `event` (B, J), and per collection its packed tokens, e.g. `tracks` (T, F), and where
 each event's tokens begin, `tracks_offsets` (B+1,) int64, the last one being T. Its outputs are those of the
 method's `answer`. Names and order of features and classes are in the metadata entry `femtobarn`, as JSON.
-
-Run it with `intra_op_num_threads = 1`: with several threads onnxruntime 1.32 has been seen to differ from
-torch (GN1 by 2e-3, ParT by 4e-2), for a reason not found yet; scatter-add alone is right.
 """
 
 from __future__ import annotations
@@ -104,9 +101,7 @@ def largest_difference(method: Any, path: Path, batch: Batch) -> float:
 
     Answers per pair, which name their tokens `i` and `j`, are put in the same order first.
     """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1  # more have been seen to give other answers, see above
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     theirs = dict(zip(names, session.run(None, onnx_inputs(batch)), strict=True))
     ours = {name: value.cpu().numpy() for name, value in method.run(batch).items()}

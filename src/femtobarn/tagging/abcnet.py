@@ -18,7 +18,7 @@ from femtobarn.nn.heads import dense
 from femtobarn.nn.neighbours import nearest
 from femtobarn.nn.norm import BatchNorm, normalised
 from femtobarn.nn.preprocess import Statistics
-from femtobarn.nn.ragged import segment_mean
+from femtobarn.nn.ragged import segment_mean, summed_at
 from femtobarn.tagging.candidates import Candidates, candidate_inputs
 
 __all__ = ["ABCNet"]
@@ -99,7 +99,7 @@ class Network(nn.Module):
         y, _ = self.second(x, nearest(x, cloud.offsets, self.neighbours))
         y = self.mix[1](y)
         mean = segment_mean(torch.cat([x, y], -1), cloud.segments, cloud.jets)
-        looked = x.new_zeros(x.shape[0] + 1).index_add(0, near.flatten(), share.flatten())[:-1]
+        looked = summed_at(x.new_zeros(x.shape[0] + 1), near.flatten(), share.flatten())[:-1]
         return {"jet": self.jet(torch.cat([mean, cloud.event], -1)), "attention": looked}
 
 

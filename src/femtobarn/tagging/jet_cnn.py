@@ -14,7 +14,7 @@ from femtobarn.learn.method import Classifier, method
 from femtobarn.learn.training import Training
 from femtobarn.nn.four_momenta import transverse
 from femtobarn.nn.preprocess import Statistics
-from femtobarn.nn.ragged import segment_sum
+from femtobarn.nn.ragged import segment_sum, summed_at
 from femtobarn.tagging.candidates import Candidates, Cloud, candidate_inputs
 
 __all__ = ["JetCNN", "images"]
@@ -113,7 +113,9 @@ def images(cloud: Cloud, pixels: int, half_width: float) -> Tensor:
     inside = ((cell >= 0) & (cell < pixels)).all(-1)
     column, row = cell.clamp(0, pixels - 1).long().unbind(-1)
     flat = (cloud.segments * pixels + row) * pixels + column
-    picture = segment_sum(torch.where(inside, weight.squeeze(-1), 0.0), flat, cloud.jets * pixels**2)
+    picture = summed_at(
+        weight.new_zeros(cloud.jets * pixels**2), flat, torch.where(inside, weight.squeeze(-1), 0.0)
+    )
     picture = picture.view(cloud.jets, pixels, pixels)
     norm = torch.sqrt(picture.square().sum((1, 2), keepdim=True))
     return picture / torch.where(norm > 0, norm, 1.0)

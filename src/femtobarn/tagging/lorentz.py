@@ -15,7 +15,7 @@ from femtobarn.learn.training import Training
 from femtobarn.nn.four_momenta import minkowski
 from femtobarn.nn.norm import BatchNorm, normalised
 from femtobarn.nn.preprocess import Statistics
-from femtobarn.nn.ragged import other_pairs, segment_mean
+from femtobarn.nn.ragged import other_pairs, segment_mean, summed_at
 from femtobarn.tagging.candidates import Candidates, candidate_inputs
 
 __all__ = ["LorentzNet"]
@@ -135,9 +135,9 @@ class Layer(nn.Module):
         blocks = [(i, j)] if whole else zip(torch.split(i, EDGES), torch.split(j, EDGES), strict=True)
         for k, n in blocks:
             message, way = self.messages(one, other, x, k, n)
-            total = total.index_add(0, k, message)
+            total = summed_at(total, k, message)
             if way is not None:
-                moved = moved.index_add(0, k, way)
+                moved = summed_at(moved, k, way)
         update = torch.cat([h, total, scalars], -1)
         h = h + self.finish(torch.relu(normalised(self.update, self.update_norm, update)))
         return h, x + self.step * share * moved

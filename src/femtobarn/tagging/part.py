@@ -20,7 +20,7 @@ from femtobarn.nn.four_momenta import PAIRS, pair_kinematics
 from femtobarn.nn.norm import BatchNorm, normalised
 from femtobarn.nn.pairs import matrices, pairs_with_self
 from femtobarn.nn.preprocess import Statistics
-from femtobarn.nn.ragged import Layout, ordered_pairs, segment_softmax, segment_sum
+from femtobarn.nn.ragged import Layout, ordered_pairs, segment_softmax, summed_at
 from femtobarn.nn.transformer import dot_product_attention, dot_product_pairwise
 from femtobarn.tagging.candidates import Candidates, candidate_inputs
 
@@ -193,7 +193,7 @@ class Block(nn.Module):
             k, v = torch.unflatten(keys, 1, (2, self.heads, -1)).unbind(1)
             scores = (q.index_select(0, owner) * k).sum(-1) / math.sqrt(k.shape[-1])
             share = segment_softmax(scores, owner, jets)
-            return segment_sum(share.unsqueeze(-1) * v, owner, jets).flatten(1)
+            return summed_at(torch.zeros_like(q), owner, share.unsqueeze(-1) * v).flatten(1)
 
         return attend
 
