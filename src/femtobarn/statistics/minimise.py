@@ -107,9 +107,9 @@ def _newton(
 def _step(x: Tensor, gradient: Tensor, hessian: Tensor, bounds: tuple[Tensor, Tensor]) -> Tensor:
     """Newton's step (N, P) within bounds: what would leave them stops there, and the rest is solved again.
 
-    What lies within a millionth of a bound and is pushed outwards counts as at the bound. A long way to bounds
-    may lead uphill; where it does the step is that of what is free now, downhill if short enough [Bertsekas,
-    SIAM J. Control Optim. 20 (1982) 221].
+    What lies within a millionth of a bound and is pushed outwards counts as at the bound. A long way to
+    bounds may lead uphill; where it does the step is that of what is free now, downhill if short enough
+    [Bertsekas, SIAM J. Control Optim. 20 (1982) 221].
     """
     low, high = bounds
     near = 1e-6 * (high - low)
