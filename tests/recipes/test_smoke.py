@@ -41,7 +41,7 @@ def test_smoke(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> Non
     assert all(seconds > 0 for seconds in written.seconds.values())
     assert all((tmp_path / "out" / artifact).exists() for artifact in written.artifacts)
     page = (tmp_path / "out" / "report.html").read_text()
-    assert page.count("<svg") > 1
+    assert page.count("<svg") > 3
     assert not re.search(r'(src|href)="(?!#|data:)', page), "the page refers to something outside it"
     # A second run finds every stage, and says the same.
     again = Run(name, "smoke", tmp_path / "again", workers=1, cache=tmp_path / "cache", command="test")

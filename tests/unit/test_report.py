@@ -21,7 +21,7 @@ from femtobarn.evaluate.flavour import (
     flavour_page,
 )
 from femtobarn.evaluate.metrics import Estimate, Survival, rejection
-from femtobarn.evaluate.report import Cell, Report
+from femtobarn.evaluate.report import Cell, Report, added_up
 from femtobarn.evaluate.result import Reference, Result, with_references
 from femtobarn.evaluate.style import Caption, lines_for, to_svg
 from toys import toy_jets, toy_prediction
@@ -249,3 +249,12 @@ def test_a_tagger_with_one_more_track_class_has_its_points_in_the_right_rows() -
     assert sorted(rows) == sorted(classes["gn2"])
     for points, own in zip([bars.lines[0] for bars in axes.containers], classes.values(), strict=True):
         assert [rows[round(float(y))] for y in points.get_ydata()] == own
+
+
+def test_many_stages_are_added_up():
+    seconds = {"simulate ttbar": 3.0} | {f"mlp {k} {1000 * k}": 1.0 for k in range(40)}
+    seconds |= {f"gn1 seed {k}": 2.0 for k in range(30)} | {"trees-7": 5.0}
+    assert added_up(seconds) == {
+        "simulate ttbar": 3.0, "mlp (40 times)": 40.0, "gn1 (30 times)": 60.0, "trees-7": 5.0,
+    }  # fmt: skip
+    assert added_up({"mlp 1": 1.0, "mlp 2": 1.0}) == {"mlp 1": 1.0, "mlp 2": 1.0}

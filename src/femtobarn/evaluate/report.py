@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from html import unescape
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -97,7 +98,7 @@ class Report:
         self.section("How it was made")
         self.code(result.command)
         if result.seconds:
-            times = [[stage, duration(seconds)] for stage, seconds in result.seconds.items()]
+            times = [[stage, duration(seconds)] for stage, seconds in added_up(result.seconds).items()]
             self.table(
                 ["stage", "time"],
                 [*times, [Cell("all stages", "", True), duration(sum(result.seconds.values()))]],
@@ -154,6 +155,20 @@ class Report:
 def slug(text: str) -> str:
     """Text as an anchor or a file name: `"Z': against jet pT"` -> `z-against-jet-pt`."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
+
+
+def added_up(seconds: Mapping[str, float], most: int = 60) -> dict[str, float]:
+    """Times by stage; of more than `most`, those whose names differ only in numbers at the end are added."""
+    if len(seconds) <= most:
+        return dict(seconds)
+    short = {stage: re.sub(r"([\s-]+(seed )?\d+)+$", "", stage) for stage in seconds}
+    counts = Counter(short.values())
+    sums: dict[str, float] = {}
+    for stage, time in seconds.items():
+        many = counts[short[stage]]
+        name = f"{short[stage]} ({many} times)" if many > 1 else stage
+        sums[name] = sums.get(name, 0.0) + time
+    return sums
 
 
 def _terminal_table(block: dict[str, Any]) -> Table:

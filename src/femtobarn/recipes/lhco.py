@@ -28,12 +28,19 @@ from femtobarn.evaluate.metrics import Estimate, Survival, auc
 from femtobarn.evaluate.numbers import shown, shown_metric
 from femtobarn.evaluate.report import Cell, Report
 from femtobarn.evaluate.result import At, Metric, Result, combine, read_references, with_references
+from femtobarn.evaluate.steps import distributions_figure
 from femtobarn.evaluate.style import Caption, lines_for
 from femtobarn.recipes.run import Run, Settings, recipe
 
 FILES = {"train": 60_000, "val": 60_000, "extrasig_train": 27_263, "extrasig_val": 27_264}
 COLUMNS = ("mjj", "mj1", "dmj", "tau21_1", "tau21_2")
 FEATURES = COLUMNS[1:]
+TITLES = {
+    "mj1": "Mass of the lighter jet [GeV]",
+    "dmj": "Difference of the masses [GeV]",
+    "tau21_1": r"$\tau_{21}$ of the lighter jet",
+    "tau21_2": r"$\tau_{21}$ of the heavier jet",
+}
 """All but the dijet mass, which says where the signal region is."""
 LABELS = {
     "supervised": "supervised",
@@ -338,6 +345,13 @@ def page(settings: LhcoSettings, run: Run, result: Result, first: Judged) -> Res
     report.figure(
         rate_figure(curves, lines, caption), "ROC of the first seed; dotted: no information.", "roc"
     )
+    report.section("What all read")
+    test = samples(settings, settings.seeds[0])["test"]
+    for name, label in TITLES.items():
+        report.figure(
+            distributions_figure(test.column(name), first.truth, label, caption),
+            "Test events of the first seed.", name, small=True,
+        )  # fmt: skip
     return run.finish(report, result, settings)
 
 
