@@ -8,6 +8,7 @@ import pytest
 
 from femtobarn.anomaly.anode import ANODE
 from femtobarn.anomaly.cathode import CATHODE
+from femtobarn.anomaly.curtains import CURTAINs
 from femtobarn.anomaly.cwola import CWoLa
 from femtobarn.data.inputs import Inputs
 from femtobarn.data.sample import Sample, from_memory
@@ -20,6 +21,7 @@ METHODS = [
     CWoLa(mass="m", window=WINDOW, folds=3, members=2),
     ANODE(mass="m", window=WINDOW, transforms=2, hidden=(32,)),
     CATHODE(mass="m", window=WINDOW, transforms=2, hidden=(32,), samples=2, members=3),
+    CURTAINs(mass="m", window=WINDOW, transforms=2, hidden=(32,), samples=2, members=3),
 ]
 
 

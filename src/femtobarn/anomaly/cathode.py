@@ -14,7 +14,17 @@ from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from femtobarn.anomaly.anode import FLOW_TRAINING
-from femtobarn.anomaly.regions import Columns, Window, ensemble, mean_of, region_inputs, regions_of
+from femtobarn.anomaly.regions import (
+    Columns,
+    Window,
+    grown_apart,
+    mean_of,
+    network_and_trees,
+    read_columns,
+    region_inputs,
+    regions_of,
+    restored_trees,
+)
 from femtobarn.data.inputs import Inputs
 from femtobarn.data.ragged import Batch
 from femtobarn.data.sample import Sample
@@ -92,27 +102,24 @@ class CATHODE(Scorer):
         self.ensemble: list[Trees] = []
         common.fit_network(self, train, valid, inputs, training, resume)
         seed = (training or self.default_training()).seed
-        there = Batch(torch.from_numpy(data.values[data.inside]), {}, {}, torch.ones(int(data.inside.sum())))
-        real, mass = self._read(there)
+        module = cast(Network, self.fitted_module)
+        real, mass = read_columns(module, data.values[data.inside])
         with torch.random.fork_rng([]), torch.inference_mode():
             torch.manual_seed(seed)
-            drawn = (
-                cast(Network, self.fitted_module).background(mass.repeat(self.samples, 1)).sample().numpy()
-            )
+            drawn = module.background(mass.repeat(self.samples, 1)).sample().numpy()
         weights = data.weights[data.inside]
-        labels = np.repeat([1, 0], [len(real), len(drawn)])
-        events = np.concatenate([real, drawn]), labels, np.tile(weights, self.samples + 1)
-        self.ensemble = ensemble(events, self.members, self.trees, self.share, seed)
+        template = drawn, np.tile(weights, self.samples)
+        self.ensemble = grown_apart((real, weights), template, self.members, self.trees, self.share, seed)
         return self
 
     def score_batch(self, batch: Batch) -> ak.Array:
         """`cathode_score`, the probability to be data rather than drawn background."""
-        return self.records({"score": mean_of(self.ensemble, self._read(batch)[0])})
+        columns, _ = read_columns(self.fitted_module, batch.event)
+        return self.records({"score": mean_of(self.ensemble, columns)})
 
     def state(self) -> dict[str, NDArray[Any]]:
         """The weights of the flow, and the trees of each member as the bytes of an ONNX file."""
-        trees = {f"onnx.{k}": np.frombuffer(one.model, dtype=np.uint8) for k, one in enumerate(self.ensemble)}
-        return common.network_state(self) | trees
+        return network_and_trees(self)
 
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
         """Take over what `state` gave.
@@ -120,16 +127,7 @@ class CATHODE(Scorer):
         Raises:
             InputError: when it is of another architecture or of other inputs.
         """
-        trees = [name for name in state if name.startswith("onnx.")]
-        common.restore_network(self, {name: value for name, value in state.items() if name not in trees})
-        self.ensemble = [Trees(state[f"onnx.{k}"].tobytes()) for k in range(len(trees))]
-
-    def _read(self, batch: Batch) -> tuple[NDArray[np.float32], Tensor]:
-        """Standardised features (B, F - 1) and mass (B, 1)."""
-        module = cast(Network, self.fitted_module.eval().cpu())
-        with torch.inference_mode():
-            columns, mass, _ = module.columns(batch)
-        return columns.numpy(), mass
+        self.ensemble = restored_trees(self, state)
 
 
 class Network(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from femtobarn.data.packing import labelled_batches
 from femtobarn.data.ragged import Batch
 from femtobarn.data.sample import Sample
 from femtobarn.errors import InputError
+from femtobarn.learn import common
 from femtobarn.learn.trees import Events, Trees
 from femtobarn.nn.preprocess import Preprocess, Statistics
 
@@ -22,11 +23,15 @@ __all__ = [
     "Columns",
     "Regions",
     "ensemble",
+    "grown_apart",
     "inside",
     "mass_place",
     "mean_of",
+    "network_and_trees",
+    "read_columns",
     "region_inputs",
     "regions_of",
+    "restored_trees",
 ]  # fmt: skip
 
 FEWEST = 20
@@ -136,3 +141,42 @@ def ensemble(events: Events, members: int, trees: int, share: float, seed: int) 
 def mean_of(members: list[Trees], values: NDArray[np.floating]) -> NDArray[np.float32]:
     """The mean probability of class 1 of an ensemble, for (N, F) values."""
     return np.asarray(np.mean([trees.predict(values)[:, 1] for trees in members], axis=0), dtype=np.float32)
+
+
+def grown_apart(
+    real: tuple[NDArray[np.float32], Array], template: tuple[NDArray[np.float32], Array],
+    members: int, trees: int, share: float, seed: int,
+) -> list[Trees]:  # fmt: skip
+    """The `ensemble` that tells real events (features and weights), class 1, from those of a template."""
+    labels = np.repeat([1, 0], [len(real[0]), len(template[0])])
+    events = np.concatenate([real[0], template[0]]), labels, np.concatenate([real[1], template[1]])
+    return ensemble(events, members, trees, share, seed)
+
+
+def read_columns(
+    module: nn.Module, values: NDArray[np.float32] | Tensor
+) -> tuple[NDArray[np.float32], Tensor]:
+    """Standardised features (B, F - 1) and mass (B, 1) of raw ones, by the `columns` of a trained network."""
+    events = torch.as_tensor(values)
+    with torch.inference_mode():
+        columns, mass, _ = cast(Any, module.eval().cpu()).columns(
+            Batch(events, {}, {}, torch.ones(len(events)))
+        )
+    return columns.numpy(), mass
+
+
+def network_and_trees(method: Any) -> dict[str, NDArray[Any]]:
+    """The state of a method of a network and an `ensemble`: weights, and each member's ONNX file as bytes."""
+    trees = {f"onnx.{k}": np.frombuffer(one.model, dtype=np.uint8) for k, one in enumerate(method.ensemble)}
+    return common.network_state(method) | trees
+
+
+def restored_trees(method: Any, state: dict[str, NDArray[Any]]) -> list[Trees]:
+    """Take over what `network_and_trees` gave: the network by itself, the trees as the answer.
+
+    Raises:
+        InputError: when it is of another architecture or of other inputs.
+    """
+    trees = [name for name in state if name.startswith("onnx.")]
+    common.restore_network(method, {name: value for name, value in state.items() if name not in trees})
+    return [Trees(state[f"onnx.{k}"].tobytes()) for k in range(len(trees))]
