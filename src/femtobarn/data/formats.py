@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import h5py
 
 from femtobarn.data.atlas import AtlasReader, AtlasWriter, is_atlas
 from femtobarn.data.flatten import CollectionReader
 from femtobarn.data.hdf5 import open_hdf5
 from femtobarn.data.nested import NestedReader, NestedWriter, is_nested
+from femtobarn.data.padded_jets import JetNet, QuarkGluon, is_jetnet, is_quark_gluon
 from femtobarn.data.parquet import ParquetReader, ParquetWriter
+from femtobarn.data.public_jets import JetReader, PartLists, has_part_lists
 from femtobarn.data.reader import Reader, Writer
 from femtobarn.data.root import RootReader, RootWriter
 from femtobarn.data.schema import Schema
 from femtobarn.data.tables import TableReader
+from femtobarn.data.top_tagging import TopTagging, is_top_tagging
 from femtobarn.data.units import ScaledReader
 from femtobarn.errors import InputError, closest
 
-__all__ = ["HDF5", "SUFFIXES", "best_layout", "find_files", "open_reader", "open_writer"]
+__all__ = ["HDF5", "SUFFIXES", "best_layout", "find_files", "hdf5_layout", "open_reader", "open_writer"]
 
 HDF5 = (".h5", ".hdf5")
 TABLES = (".npz", ".npy", ".csv", ".csv.gz")
@@ -86,22 +91,36 @@ def open_reader(
 def _open(path: Path, tree: str | None) -> Reader:
     if path.suffix in HDF5:
         with open_hdf5(path) as file:
-            nested = is_nested(file)
-            if not nested and not is_atlas(file):
-                raise InputError(
-                    f"{path}: an HDF5 file in a layout that is not known, without structured 'jets'; "
-                    "`femtobarn inspect` lists what it has"
-                )
-        return NestedReader(path) if nested else AtlasReader(path)
-    if path.suffix == ".parquet":
-        return ParquetReader(path)
-    if path.suffix == ".root":
-        return RootReader(path, tree)
+            kind = hdf5_layout(file)
+        if kind is None:
+            raise InputError(
+                f"{path}: an HDF5 file in a layout that is not known, without structured 'jets'; "
+                "`femtobarn inspect` lists what it has"
+            )
+        return kind(path)
+    if path.suffix in (".parquet", ".root"):
+        reader = ParquetReader(path) if path.suffix == ".parquet" else RootReader(path, tree)
+        return JetReader(PartLists(reader)) if has_part_lists(reader.schema) else reader
+    if path.suffix == ".npz" and is_quark_gluon(path):
+        return JetReader(QuarkGluon(path))
     if path.name.endswith(TABLES):
         return TableReader(path)
     raise InputError(
         f"{path}: files ending in '{path.suffix}' are not known; there is: {', '.join(SUFFIXES)}"
     )
+
+
+def hdf5_layout(file: h5py.File) -> Callable[[Path], Reader] | None:
+    """What reads an HDF5 file of this layout, None if the layout is not known."""
+    if is_nested(file):
+        return NestedReader
+    if is_atlas(file):
+        return AtlasReader
+    if is_jetnet(file):
+        return lambda path: JetReader(JetNet(path))
+    if is_top_tagging(file):
+        return lambda path: JetReader(TopTagging(path))
+    return None
 
 
 def best_layout(schema: Schema) -> str:

@@ -10,10 +10,9 @@ import h5py
 import numpy as np
 from pydantic import BaseModel
 
-from femtobarn.data.atlas import is_atlas
-from femtobarn.data.formats import HDF5, find_files, open_reader
+from femtobarn.data.formats import HDF5, find_files, hdf5_layout, open_reader
 from femtobarn.data.hdf5 import open_hdf5
-from femtobarn.data.nested import is_nested
+from femtobarn.data.padded_jets import is_quark_gluon
 from femtobarn.data.reader import Reader
 from femtobarn.data.root import RootReader
 from femtobarn.data.tables import arrays_of
@@ -131,7 +130,9 @@ def _datasets(file: Path) -> dict[str, str] | None:
     """Datasets of a file that has no rows, None for one that has."""
     if file.suffix in HDF5:
         with open_hdf5(file) as stored:
-            return None if is_atlas(stored) or is_nested(stored) else _tree_of(stored)
+            return None if hdf5_layout(stored) else _tree_of(stored)
+    if file.suffix == ".npz" and is_quark_gluon(file):
+        return None
     if file.suffix in (".npz", ".npy"):
         arrays = arrays_of(file)
         tables = {
