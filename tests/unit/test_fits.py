@@ -9,8 +9,10 @@ import pytest
 import torch
 from hist import Hist, axis, storage
 
+from femtobarn.errors import InputError
 from femtobarn.statistics.histfactory import Channel, Process, Systematic, workspace
 from femtobarn.statistics.inference import Model, cls, discovery, fit, upper_limit
+from femtobarn.statistics.minimise import minimise
 from femtobarn.statistics.objectives import expected_error, expected_limit, expected_significance
 from femtobarn.statistics.postfit import impacts, yields
 from femtobarn.statistics.toys import q0, throw, toy_cls, toy_discovery
@@ -48,6 +50,30 @@ def test_impacts_are_correlations_for_small_shifts(model):
     assert abs(found["rate"].prior_up) > abs(found["rate"].up)
     sizes = [impact.size for impact in impacts(model)]
     assert sizes == sorted(sizes, reverse=True)
+
+
+def test_a_fit_that_did_not_converge_has_no_impact(model, monkeypatch):
+    def fails_once(*arguments):
+        found = minimise(*arguments)
+        found.converged[0] = False
+        return found
+
+    before = impacts(model)
+    monkeypatch.setattr("femtobarn.statistics.postfit.minimise", fails_once)
+    after = impacts(model)
+    assert sum(math.isnan(impact.up) for impact in after) == 1
+    assert {impact.name for impact in after} == {impact.name for impact in before}
+    assert all(impact.size > 0 for impact in after)
+
+
+def test_toys_are_not_thrown_from_a_fit_that_did_not_converge(model, monkeypatch):
+    def fails(*arguments):
+        return minimise(*arguments)._replace(converged=torch.tensor([False]))
+
+    monkeypatch.setattr("femtobarn.statistics.inference.minimise", fails)
+    monkeypatch.setattr("femtobarn.statistics.toys.q0", lambda *arguments: torch.zeros(1))
+    with pytest.raises(InputError, match="did not converge"):
+        toy_discovery(model, count=10)
 
 
 def test_negative_signals_when_asked(model):

@@ -170,6 +170,28 @@ def test_expected_significance_of_a_count_is_the_formula():
     assert discovery(model, model.asimov()).z == pytest.approx(z, abs=1e-6)
 
 
+def test_mu_of_a_small_signal_is_not_stopped_by_its_bound():
+    """A tenth of an event on a hundred: mu = 500 is what fifty more say."""
+    one = Channel("one", [Process("s", [0.1], signal=True), Process("b", [100.0])], data=[150.0])
+    model = Model.of(workspace([one]))
+    found = discovery(model)
+    assert found.mu == pytest.approx(500, rel=1e-6)
+    assert found.q0 == pytest.approx(2 * (150 * np.log(1.5) - 50), rel=1e-9)
+    assert fit(model).mu_error == pytest.approx(150**0.5 / 0.1, rel=1e-6)
+
+
+def test_a_level_is_between_0_and_1(spec):
+    with pytest.raises(InputError, match="level of 95 is not between 0 and 1"):
+        upper_limit(Model.of(spec), level=95)
+
+
+def test_numbers_of_numpy_are_relative_changes():
+    b = Process("b", [5.0, 3.0], [Systematic("x", np.float32(0.25))])
+    made = workspace([Channel("SR", [Process("s", [1.0, 2.0], signal=True), b])])
+    (modifier,) = made["channels"][0]["samples"][1]["modifiers"]
+    assert modifier == {"name": "x", "type": "normsys", "data": {"hi": 1.25, "lo": 0.8}}
+
+
 def test_many_fits_at_once_are_the_same(spec):
     model = Model.of(spec)
     rng = np.random.default_rng(3)
@@ -236,6 +258,10 @@ def one_channel(**changes):
         (one_channel(background=[5.0, 1.0, 1.0]), "has 3 bins where 2 were expected"),
         (one_channel(background=[np.nan, 1.0]), "not finite"),
         (one_channel(systematics=[Systematic("x", -1.5)]), "must be above -1"),
+        (one_channel(systematics=[Systematic("x", float("nan"))]), "must be above -1"),
+        (one_channel(systematics=[Systematic("x", -1.0)]), "must be above -1"),
+        (one_channel(background=["a", "b"]), "is not a histogram or a list of numbers"),
+        (one_channel(background=[[5.0, 3.0]]), "has 2 axes: a template has one"),
         (one_channel(systematics=[Systematic("x", 0.1), Systematic("x", 0.2)]), "are called 'x'"),
         (one_channel(background=Hist(axis.Regular(2, 0, 1)).fill([0.1], weight=2.0)), "storage.Weight()"),
         ([Channel("SR", [Process("b", [1.0])])], "no process is marked as signal"),

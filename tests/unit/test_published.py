@@ -1,7 +1,9 @@
 """Archives of published likelihoods: reading, the reference CLs, and what is no HistFactory."""
 
+import copy
 import io
 import json
+import math
 import tarfile
 import time
 import zipfile
@@ -111,6 +113,60 @@ def test_bad_archives(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no HistFactory workspace in it"):
         read_archive(tmp_path / "empty")
+
+
+def broken(change):
+    """The workspace with more in it, then changed."""
+    spec = copy.deepcopy(BACKGROUND)
+    sample = spec["channels"][0]["samples"][1]
+    sample["modifiers"] += [
+        {"name": "shape", "type": "histosys", "data": {"hi_data": [10.0, 4.0], "lo_data": [8.0, 2.0]}},
+        {"name": "simulation", "type": "staterror", "data": [1.0, 0.5]},
+        {"name": "counted", "type": "shapesys", "data": [1.0, 0.5]},
+    ]
+    parameters = spec["measurements"][0]["config"]["parameters"]
+    change(spec, {m["type"]: m for m in sample["modifiers"]}, sample["modifiers"], parameters)
+    return spec
+
+
+SYSTEMATIC = {"type": "normsys", "data": {"hi": 1.1, "lo": 0.9}}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda s, m, *_: m["histosys"]["data"].update(hi_data=[1.0]), r"'shape' of 'b' \(hi_data\)"),
+        (lambda s, m, *_: m["staterror"].update(data=[1.0]), "'simulation' of 'b' of 'SR' has 1 bins"),
+        (lambda s, m, *_: m["shapesys"].update(data=[1.0] * 3), "'counted' of 'b' of 'SR' has 3 bins"),
+        (lambda s, *_: s["observations"][0].update(data=[5.0]), "the observation of 'SR' has 1 bins where 2"),
+        (lambda s, *_: s["observations"][0].update(data=[5.0, math.nan]), "'SR' holds a number"),
+        (lambda s, *_: s["observations"][0].update(data=[5.0, -1.0]), "less than no events"),
+        (lambda s, *_: s["channels"].append(s["channels"][0]), "two channels are called 'SR'"),
+        (lambda s, m, *_: m["staterror"].update(name="shape"), "called 'shape' are of different"),
+        (lambda s, m, all_, _: all_.append({"name": "simulation", **SYSTEMATIC}), "called 'simulation'"),
+        (lambda s, m, a, p: p[0].update(inits=[1.0, 1.0]), "gives 'mu' 2 inits, not 1"),
+        (lambda s, m, a, p: p.append({"name": "simulation", "bounds": [[0, 2]]}), "1 bounds, not 2"),
+        (lambda s, m, a, p: p[0].update(bounds=[[10, 0]]), "the lower is above the upper"),
+    ],
+)  # fmt: skip
+def test_what_the_schema_lets_pass_gets_a_sentence(change, sentence, tmp_path):
+    path = tmp_path / "file.json"
+    path.write_text(json.dumps(broken(lambda *_: None)))
+    Model.of(read_workspace(path))
+    path.write_text(json.dumps(broken(change)))
+    with pytest.raises(InputError, match=sentence):
+        Model.of(read_workspace(path))
+
+
+def test_bad_patches(tmp_path):
+    (tmp_path / "BkgOnly.json").write_text(json.dumps(BACKGROUND))
+    (tmp_path / "patch.x.json").write_text("[{")
+    (region,) = read_archive(tmp_path).values()
+    with pytest.raises(InputError, match="the patch 'x' is not JSON"):
+        region.with_signal("x")
+    (tmp_path / "set.json").write_text('{"patches": [{"patch": []}]}')
+    with pytest.raises(InputError, match=r"set.json: not a patch set"):
+        read_archive(tmp_path)
 
 
 def test_the_reference_cls(shared_data):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -107,7 +108,8 @@ def workspace(
             else _read(channel.data, f"the data of '{channel.name}'", len(total))[0]
         )
         observations.append({"name": channel.name, "data": data.tolist()})
-    parameters: list[dict[str, Any]] = [{"name": "mu", "bounds": [[0.0, 100.0]], "inits": [1.0]}]
+    most = _most(specs, observations)
+    parameters: list[dict[str, Any]] = [{"name": "mu", "bounds": [[0.0, most]], "inits": [1.0]}]
     if luminosity:
         width = max(0.0, 1 - 5 * luminosity), 1 + 5 * luminosity
         parameters.append({"name": "lumi", "auxdata": [1.0], "sigmas": [luminosity], "inits": [1.0],
@@ -119,6 +121,31 @@ def workspace(
         "measurements": [measurement],
         "version": "1.0.0",
     }
+
+
+def _most(channels: list[dict[str, Any]], observations: list[dict[str, Any]]) -> float:
+    """Upper bound of mu: 100, or more, up to 10^4, where the signal is so small that a fit may get there.
+
+    With s, b and n events in each bin, mu is about sum s (n - b) / b over sum s^2 / b; twice this and twenty
+    standard deviations are allowed.
+    """
+    pull, information, seen = 0.0, 0.0, 0.0
+    for channel, observation in zip(channels, observations, strict=True):
+        signal, background = (
+            sum(np.array(sample["data"]) for sample in channel["samples"] if _is_signal(sample) == which)
+            for which in (True, False)
+        )
+        data = np.array(observation["data"])
+        pull += float(np.sum(signal * (data - background) / background))
+        information += float(np.sum(signal**2 / background))
+        seen += float(np.sum(signal**2 / np.maximum(background, data)))
+    return float(np.clip(2 * abs(pull) / information + 20 / seen**0.5, 100.0, 1e4))
+
+
+def _is_signal(sample: dict[str, Any]) -> bool:
+    return any(
+        (modifier["name"], modifier["type"]) == ("mu", "normfactor") for modifier in sample["modifiers"]
+    )
 
 
 def _samples(channel: Channel, luminosity: float, statistics: bool) -> list[dict[str, Any]]:
@@ -161,10 +188,10 @@ def _samples(channel: Channel, luminosity: float, statistics: bool) -> list[dict
 def _variation(systematic: Systematic, yields: Floats, what: str) -> list[dict[str, Any]]:
     """A `normsys` and, for templates, a `histosys` of one source."""
     name, up, down = systematic.name, systematic.up, systematic.down
-    if isinstance(up, (int, float)):
-        high = 1 + up
-        low = 1 / high if down is None else 1 + down
-        if high <= 0 or low <= 0:
+    if isinstance(up, Real):
+        high = 1 + float(up)
+        low = (1 / high if high else 0.0) if down is None else 1 + float(down)
+        if not (high > 0 and low > 0):
             raise InputError(f"systematic '{name}' of {what} leaves less than nothing: it must be above -1")
         return [{"name": name, "type": "normsys", "data": {"hi": high, "lo": low}}]
     above = _read(up, f"'{name}' up of {what}", len(yields))[0]
@@ -189,7 +216,12 @@ def _read(template: Template, what: str, bins: int | None) -> tuple[Floats, Floa
                 f"{what} does not know its sum of squared weights: fill it with storage.Weight()"
             )
     else:
-        values = np.asarray(template, dtype=np.float64)
+        try:
+            values = np.atleast_1d(np.asarray(template, dtype=np.float64))
+        except (TypeError, ValueError):
+            raise InputError(f"{what} is not a histogram or a list of numbers") from None
+        if values.ndim != 1:
+            raise InputError(f"{what} has {values.ndim} axes: a template has one")
         variances = np.zeros_like(values)
     values = np.atleast_1d(np.asarray(values, dtype=np.float64))
     if bins is not None and len(values) != bins:

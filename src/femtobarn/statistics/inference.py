@@ -210,8 +210,10 @@ def upper_limit(model: Model, data: Data | None = None, *, level: float = 0.95) 
         level: of confidence.
 
     Raises:
-        InputError: when a fit does not converge, or nothing can be excluded.
+        InputError: when a fit does not converge, nothing can be excluded, or the level is none.
     """
+    if not 0 < level < 1:
+        raise InputError(f"a confidence level of {level:g} is not between 0 and 1: give 0.95 for 95 %")
     scan = _Scan(model, model.observed if data is None else data)
     # CLs = (1 - Phi(root - N)) / Phi(N) at N standard deviations, root = sqrt(q~) of the Asimov data.
     roots = norm.isf((1 - level) * norm.cdf(BANDS)) + BANDS

@@ -32,7 +32,7 @@ class Impact(NamedTuple):
 
     `pull` and `constraint` are in units of the prior (NaN for a free parameter, then `value` and `error` say
     it). `up`, `down`: change of mu with the parameter held one fitted standard deviation above and below its
-    best value; `prior_up`, `prior_down`: one prior one.
+    best value; `prior_up`, `prior_down`: one prior one. NaN where that fit did not converge.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Impact(NamedTuple):
     @property
     def size(self) -> float:
         """The larger of the two changes after the fit."""
-        return max(abs(self.up), abs(self.down))
+        return float(np.fmax(abs(self.up), abs(self.down)))
 
 
 def yields(model: Model, fitted: Fit | None = None, data: Data | None = None) -> list[ChannelYields]:
@@ -100,7 +100,9 @@ def impacts(model: Model, data: Data | None = None, *, fitted: Fit | None = None
     start[places] = moved.clamp(p.lower[places[1]], p.upper[places[1]])
     held[places] = True
     many = Data(*(part.reshape(1, -1).expand(len(start), -1) for part in data))
-    changes = minimise(model.twin, many, start, held).theta[:, model.twin.poi].numpy() - fitted.mu
+    minimum = minimise(model.twin, many, start, held)
+    mu = torch.where(minimum.converged, minimum.theta[:, model.twin.poi], torch.nan)
+    changes = mu.numpy() - fitted.mu
     changes = np.where(np.isnan(shifts), np.nan, changes.reshape(shifts.shape))
     return sorted(
         (
@@ -108,5 +110,5 @@ def impacts(model: Model, data: Data | None = None, *, fitted: Fit | None = None
                    float(fitted.constraints[k]), *(float(change) for change in changes[:, place]))
             for place, k in enumerate(chosen)
         ),
-        key=lambda impact: -impact.size,
+        key=lambda impact: -np.nan_to_num(impact.size),
     )  # fmt: skip

@@ -10,6 +10,7 @@ pyhf's JSON, and for each signal a JSON patch, in files of their own or together
 from __future__ import annotations
 
 import json
+import math
 import os
 import tarfile
 import warnings
@@ -52,7 +53,10 @@ class Region:
             raise InputError(f"{self.name} has no signal '{signal}'{closest(signal, self.patches)}")
         patch = self.patches[signal]
         if isinstance(patch, bytes):
-            patch = self.patches[signal] = json.loads(patch)
+            try:
+                patch = self.patches[signal] = json.loads(patch)
+            except (json.JSONDecodeError, UnicodeDecodeError) as error:
+                raise InputError(f"{self.name}: the patch '{signal}' is not JSON ({error})") from None
         try:
             spec: Spec = jsonpatch.apply_patch(self.workspace, patch)
         except (jsonpatch.JsonPatchException, jsonpatch.JsonPointerException) as error:
@@ -86,8 +90,15 @@ def read_archive(path: str | os.PathLike[str]) -> dict[str, Region]:
                 folder = f"{folder}/{stem}"
             regions[folder] = Region(folder, found)
         elif "patches" in found:
-            for patch in found["patches"]:
-                patches.setdefault(folder, {})[patch["metadata"]["name"]] = patch["patch"]
+            try:
+                patches.setdefault(folder, {}).update(
+                    (patch["metadata"]["name"], patch["patch"]) for patch in found["patches"]
+                )
+            except (KeyError, TypeError):
+                raise InputError(
+                    f"{path}: {name}: not a patch set: each of 'patches' needs a 'metadata' with a 'name', "
+                    "and a 'patch'"
+                ) from None
     if not regions:
         raise InputError(f"{path}: no HistFactory workspace in it: expected a JSON file with 'channels'")
     for folder, known in patches.items():
@@ -129,15 +140,42 @@ def checked(spec: Any, where: str) -> Spec:
     except exceptions.InvalidSpecification as error:
         text = str(error).splitlines()[0].rstrip(".")
         raise InputError(f"{where}: not a HistFactory workspace: {text[:300]}") from None
+    observed = {entry["name"]: entry["data"] for entry in spec["observations"]}
+    known: set[str] = set()
     for channel in spec["channels"]:
+        name = channel["name"]
+        if name in known:
+            raise InputError(f"{where}: two channels are called '{name}'")
+        known.add(name)
         sizes = {len(sample["data"]) for sample in channel["samples"]}
         if len(sizes) != 1:
-            raise InputError(f"{where}: the samples of '{channel['name']}' have different numbers of bins")
-    observed = {entry["name"] for entry in spec["observations"]}
-    unseen = [channel["name"] for channel in spec["channels"] if channel["name"] not in observed]
-    if unseen:
-        raise InputError(f"{where}: channel '{unseen[0]}' has no observation")
+            raise InputError(f"{where}: the samples of '{name}' have different numbers of bins")
+        if name not in observed:
+            raise InputError(f"{where}: channel '{name}' has no observation")
+        bins = sizes.pop()
+        for what, numbers in (("the observation", observed[name]), *_per_bin(channel)):
+            if len(numbers) != bins:
+                raise InputError(
+                    f"{where}: {what} of '{name}' has {len(numbers)} bins where {bins} are expected"
+                )
+            if not all(map(math.isfinite, numbers)):
+                raise InputError(f"{where}: {what} of '{name}' holds a number that is not finite")
+        if min(observed[name]) < 0:
+            raise InputError(f"{where}: the observation of '{name}' holds less than no events")
     return dict(spec)
+
+
+def _per_bin(channel: Spec) -> Iterator[tuple[str, list[float]]]:
+    """All that has one number per bin, and what to call it."""
+    for sample in channel["samples"]:
+        yield f"'{sample['name']}'", sample["data"]
+        for modifier in sample["modifiers"]:
+            what = f"{modifier['type']} '{modifier['name']}' of '{sample['name']}'"
+            if modifier["type"] == "histosys":
+                yield f"{what} (hi_data)", modifier["data"]["hi_data"]
+                yield f"{what} (lo_data)", modifier["data"]["lo_data"]
+            elif modifier["type"] in ("staterror", "shapesys"):
+                yield what, modifier["data"]
 
 
 def _parsed(content: bytes, where: str) -> Spec:

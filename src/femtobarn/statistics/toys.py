@@ -69,13 +69,13 @@ def toy_cls(model: Model, mu: float = 1.0, data: Data | None = None, *, count: i
     """CLs of a signal strength from `count` toys with and as many without signal.
 
     Raises:
-        InputError: when more than one fit in a thousand does not converge.
+        InputError: when the fit to the data, or more than one in a thousand to toys, does not converge.
     """
     data = model.observed if data is None else data
     seen = q_tilde(model, data, mu)
     tails = []
     for strength, number in ((mu, 2 * seed), (0.0, 2 * seed + 1)):
-        truth = model.minimum(data, strength).theta
+        truth = _truth(model, data, strength)
         toys = q_tilde(model, throw(model.twin, truth, count, number), mu, truth)
         tails.append(_tail(toys, seen))
     signal, background = tails
@@ -90,11 +90,18 @@ def toy_discovery(model: Model, data: Data | None = None, *, count: int, seed: i
     """p-value of the data without signal, from `count` toys.
 
     Raises:
-        InputError: when more than one fit in a thousand does not converge.
+        InputError: when the fit to the data, or more than one in a thousand to toys, does not converge.
     """
     data = model.observed if data is None else data
-    truth = model.minimum(data, 0.0).theta
+    truth = _truth(model, data, 0.0)
     return _tail(q0(model, throw(model.twin, truth, count, seed), truth), q0(model, data))
+
+
+def _truth(model: Model, data: Data, mu: float) -> Tensor:
+    """Parameters (1, P) of the best fit to the data with mu held: those toys are thrown with."""
+    found = model.minimum(data, mu)
+    _mostly(found.converged)
+    return found.theta
 
 
 def _tail(toys: Tensor, seen: Tensor) -> ToyP:
@@ -106,4 +113,6 @@ def _tail(toys: Tensor, seen: Tensor) -> ToyP:
 def _mostly(converged: Tensor) -> None:
     failed = int((~converged).sum())
     if failed > 1e-3 * len(converged):
-        raise InputError(f"{failed} of {len(converged)} fits of toys did not converge: simplify the model")
+        raise InputError(
+            f"{failed} of {len(converged)} fits of toys or of the data did not converge: simplify the model"
+        )

@@ -30,7 +30,8 @@ def read_twin(spec: Spec, measurement: str | None = None) -> tuple[Twin, Data]:
         measurement: name; None: the first.
 
     Raises:
-        InputError: for a measurement or a modifier that does not exist, or a normalisation not above zero.
+        InputError: for a measurement or a modifier that does not exist, a normalisation not above zero, or
+            one name for parameters of several kinds or numbers of bins.
     """
     config = _measurement(spec, measurement)["config"]
     reader = _Reader(_staterrors(spec))
@@ -70,6 +71,7 @@ class _Reader:
     def __init__(self, staterrors: dict[str, list[float]]) -> None:
         self.staterrors = staterrors
         self.place: dict[str, tuple[int, int]] = {}  # first index and number of parameters of each name
+        self.kinds: dict[str, tuple[int | None, float, int]] = {}  # size, start and constraint of each name
         self.names: list[str] = []
         self.columns: dict[str, list[Any]] = {column: [] for column in FACTOR}
         self.bins: list[tuple[str, int]] = []
@@ -135,6 +137,12 @@ class _Reader:
 
     def parameter(self, name: str, values: Spec, size: int | None = None) -> int:
         """Index of the (first) parameter of a name, entered if it is new."""
+        kind = size, values["start"], values["constraint"]
+        if self.kinds.setdefault(name, kind) != kind:
+            raise InputError(
+                f"modifiers called '{name}' are of different kinds or numbers of bins: one name is one "
+                "parameter"
+            )
         if name not in self.place:
             self.place[name] = len(self.names), size or 1
             self.names += [name] if size is None else [f"{name}[{k}]" for k in range(size)]
@@ -148,6 +156,15 @@ class _Reader:
             return
         begin, size = self.place[entry["name"]]
         inside = slice(begin, begin + size)
+        for key in ("inits", "auxdata", "sigmas", "bounds"):
+            if len(entry.get(key, [0] * size)) != size:
+                raise InputError(
+                    f"the measurement gives '{entry['name']}' {len(entry[key])} {key}, not {size}"
+                )
+        if any(low > high for low, high in entry.get("bounds", [])):
+            raise InputError(
+                f"the measurement gives '{entry['name']}' bounds of which the lower is above the upper"
+            )
         for key, column in (("inits", "start"), ("auxdata", "aux"), ("sigmas", "sigma")):
             if key in entry:
                 self.columns[column][inside] = entry[key]
@@ -181,6 +198,8 @@ def _staterrors(spec: Spec) -> dict[str, list[float]]:
         for modifier in sample["modifiers"]:
             if modifier["type"] == "staterror":
                 name, yields = modifier["name"], _floats(sample["data"])
+                if len(nominal.get(name, yields)) != len(yields):
+                    raise InputError(f"staterrors called '{name}' have different numbers of bins")
                 nominal[name] = nominal.get(name, torch.zeros_like(yields)) + yields
                 variance[name] = variance.get(name, torch.zeros_like(yields)) + _floats(modifier["data"]) ** 2
     return {
