@@ -8,13 +8,17 @@ import pytest
 from sklearn.tree import DecisionTreeClassifier
 
 from femtobarn.classification.cuts import Cuts, box_sums, intervals, thresholds_per_feature
+from femtobarn.classification.fisher import Fisher
 from femtobarn.classification.knn import KNN, Neighbours
 from femtobarn.classification.likelihood import Likelihood, smooth
+from femtobarn.classification.mlp import MLP
+from femtobarn.classification.parametrised import Parametrised
 from femtobarn.classification.tree import Tree
 from femtobarn.data.inputs import Inputs, Label
 from femtobarn.data.sample import Sample, from_memory
 from femtobarn.errors import InputError
 from femtobarn.evaluate.metrics import auc
+from femtobarn.learn.training import Training
 from femtobarn.simulation.toys import Gaussians
 from femtobarn.statistics.significance import asimov
 
@@ -136,6 +140,17 @@ def test_dependent_features_are_refused() -> None:
         Likelihood(decorrelate=True).fit(sample(x, label, weight))
 
 
+def test_units_of_features_do_not_matter_to_fisher() -> None:
+    x, label, weight = events(500)
+    plain = Fisher().fit(sample(x, label, weight)).predict(sample(x, label, weight))
+    x *= np.array([1e5, 1e-3], dtype=np.float32)  # MeV beside mm
+    other = Fisher().fit(sample(x, label, weight)).predict(sample(x, label, weight))
+    np.testing.assert_allclose(ak.to_numpy(other.fisher_ps), ak.to_numpy(plain.fisher_ps), rtol=1e-4)
+    x[:, 1] = 2 * x[:, 0] + 1
+    with pytest.raises(InputError, match="linearly dependent"):
+        Fisher().fit(sample(x, label, weight))
+
+
 def test_neighbours_are_those_of_a_full_search() -> None:
     x, label, weight = events(400)
     at = events(50, seed=2)[0]
@@ -182,7 +197,7 @@ def test_negative_weights_are_subtracted_in_the_leaves() -> None:
     np.testing.assert_allclose(answer, np.where(x[:, 0] == 0, (5 / 4) / (5 / 4 + 1 / 5), 1e-30), rtol=1e-6)
 
 
-@pytest.mark.parametrize("make", [Cuts, Likelihood, KNN, Tree])
+@pytest.mark.parametrize("make", [Cuts, Fisher, Likelihood, KNN, Tree])
 def test_what_cannot_be_learnt_from_is_refused(make: type) -> None:
     x, label, weight = events(100, weighted=False)
     constant = x.copy()
@@ -191,6 +206,25 @@ def test_what_cannot_be_learnt_from_is_refused(make: type) -> None:
         make().fit(sample(constant, label, weight))
     with pytest.raises(InputError, match="no events of class b"):
         make().fit(sample(x, np.zeros_like(label), weight))
+    with pytest.raises(InputError, match="the weights of class s do not sum to more than zero"):
+        make().fit(sample(x, label, np.where(label == 0, -weight, weight)))
+    with pytest.raises(InputError, match="there are no events"):
+        make().fit(sample(x[:0], label[:0], weight[:0]))
+
+
+@pytest.mark.parametrize("make", [MLP, Parametrised])
+def test_networks_need_two_classes(make: type) -> None:
+    x, label, weight = events(100, weighted=False)
+    training = Training(epochs=1, progress="none", accelerator="cpu")
+    for labels, weights, sentence in (
+        (np.zeros_like(label), weight, "all rows to train on are of class s"),
+        (label, 0 * weight, "no row to train on has a weight"),
+    ):
+        one = sample(x, labels, weights)
+        rows = ak.with_field(one.read(), np.ones(100, dtype=np.float32), "mass")
+        one = from_memory(rows, {"label": ["signal", "background"]})
+        with pytest.raises(InputError, match=sentence):
+            make().fit(one, training=training)
 
 
 @pytest.mark.parametrize("make", [Likelihood, KNN, Tree])

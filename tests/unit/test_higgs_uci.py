@@ -59,6 +59,8 @@ def test_folds_share_nothing_and_the_last_rows_can_judge(tmp_path: Path) -> None
     assert all(not np.intersect1d(*split).size for split in splits)
     (last,) = outer_folds(sample, 5, 50, 1)
     assert len(last[0]) == 250 and last[1][0] == 250
+    with pytest.raises(InputError, match="the table has 300 rows, which leaves none to train on"):
+        outer_folds(sample, 5, 300, 1)
 
 
 def spoil(rows: np.ndarray, column: int, value: float) -> np.ndarray:

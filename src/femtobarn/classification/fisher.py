@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from femtobarn.classification.textbook import events_of, textbook_inputs
+from femtobarn.classification.textbook import events_of, textbook_inputs, varying_features
 from femtobarn.data.inputs import Inputs
 from femtobarn.data.ragged import Batch
 from femtobarn.data.sample import Sample
@@ -52,11 +52,11 @@ class Fisher(Classifier):
 
         Raises:
             InputError: when a class has no weight, when the features are linearly dependent, or when one is
-                not there or not finite.
+                constant, not there or not finite.
         """
         self.inputs = inputs or self.default_inputs()
         values, labels, weights = events_of(train, self.inputs, self.label, self.name)
-        values = transformed(values, self.inputs.event_features).astype(np.float64)
+        values = varying_features(values, self.inputs, train)
         share = np.stack([(labels == k) * weights for k in range(len(self.classes))])
         share /= share.sum(axis=1, keepdims=True)
         means = share @ values
@@ -65,12 +65,13 @@ class Fisher(Classifier):
         )
         width = np.trace(within) / len(within)
         within = (1 - self.shrinkage) * within + self.shrinkage * width * np.eye(len(within))
-        if np.linalg.cond(within) > 1e12:
+        scale = np.sqrt(np.diag(within))  # units do not matter
+        if not (scale > 0).all() or np.linalg.cond(within / np.outer(scale, scale)) > 1e12:
             raise InputError(
                 f"{train.name}: the features of '{self.name}' are linearly dependent: leave one out or set "
                 "shrinkage"
             )
-        self.slopes = np.linalg.solve(within, means.T).T
+        self.slopes = np.linalg.solve(within / np.outer(scale, scale), (means / scale).T).T / scale
         self.offsets = -0.5 * np.sum(self.slopes * means, axis=1)
         return self
 

@@ -33,12 +33,20 @@ def events_of(
         InputError: when a class has no weight, or a feature is not there or not finite.
     """
     batches = list(labelled_batches(sample, inputs))
+    if not batches:
+        raise InputError(f"{sample.name}: there are no events: check the selection")
     values = np.concatenate([batch.event.numpy() for batch in batches]).astype(np.float64)
     labels = np.concatenate([batch.labels[task].numpy() for batch in batches])
     weights = np.concatenate([batch.weights.numpy() for batch in batches]).astype(np.float64)
     classes = list(inputs.labels[task].classes)
     absent = [one for k, one in enumerate(classes) if not weights[labels == k].sum() > 0]
     if absent:
+        counts = np.bincount(labels, minlength=len(classes))
+        if any(counts[classes.index(one)] for one in absent):
+            raise InputError(
+                f"{sample.name}: the weights of class {', '.join(absent)} do not sum to more than "
+                f"zero: {name} needs all classes; check the weight field"
+            )
         raise InputError(f"{sample.name}: no events of class {', '.join(absent)}: {name} needs all classes")
     return values, labels, weights
 

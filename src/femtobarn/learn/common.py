@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from femtobarn import registry
+from femtobarn.data.cache import PackedCache
 from femtobarn.data.inputs import Inputs
 from femtobarn.data.ragged import Batch
 from femtobarn.errors import InputError
 from femtobarn.learn.training import Training
 
-__all__ = ["begin", "fit_network", "fitted_inputs", "fitted_module", "hyperparameters", "load_as",
-           "network_state", "restore_network", "run_network"]  # fmt: skip
+__all__ = ["begin", "check_classes", "fit_network", "fitted_inputs", "fitted_module", "hyperparameters",
+           "load_as", "network_state", "restore_network", "run_network"]  # fmt: skip
 
 T = TypeVar("T")
 
@@ -39,6 +40,22 @@ def fit_network(
 
     fit(method, train, valid, inputs or method.default_inputs(), training or method.default_training(),
         resume)  # fmt: skip
+
+
+def check_classes(method: Any, train: PackedCache) -> None:
+    """Whether there is anything to tell apart in what a classifier is trained on.
+
+    Raises:
+        InputError: when all rows are of one class, or none has a weight.
+    """
+    names = train.classes.get(getattr(method, "label", ""), [])
+    if len(names) < 2:
+        return
+    counts = train.class_counts(method.label)
+    found = [name for name, count in zip(names, counts, strict=True) if count > 0]
+    if len(found) < 2:
+        what = f"all rows to train on are of class {found[0]}" if found else "no row to train on has a weight"
+        raise InputError(f"{what}: '{method.name}' tells {', '.join(names)} apart and needs at least two")
 
 
 def fitted_inputs(method: Any) -> Inputs:

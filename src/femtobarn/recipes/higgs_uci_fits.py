@@ -17,6 +17,7 @@ from femtobarn.classification.mlp import MLP
 from femtobarn.data import Sample
 from femtobarn.data.atomic import atomic
 from femtobarn.data.inputs import Inputs, Label
+from femtobarn.errors import InputError
 from femtobarn.learn.method import Classifier
 from femtobarn.learn.training import Training
 from femtobarn.recipes.higgs_uci_data import DERIVED, HIGH, LOW
@@ -64,6 +65,8 @@ def inputs_of(features: Features) -> Inputs:
 def outer_folds(table: Sample, folds: int, last: int, seed: int) -> list[tuple[Rows, Rows]]:
     """Rows to train on and rows to judge by: stratified folds, or one split whose `last` rows judge."""
     if last:
+        if last >= len(table):
+            raise InputError(f"last={last}: the table has {len(table)} rows, which leaves none to train on")
         return [(np.arange(len(table) - last), np.arange(len(table) - last, len(table)))]
     return _folds(table.column("label"), folds, seed)
 
