@@ -34,6 +34,7 @@ def significance_figure(
         axes.plot(x, plain, color="0.4", linestyle=":", label="s/√b before")
         highest = max(float(np.max(height)) for height in (*heights.values(), plain))
         axes.set_ylim(0, 1.55 * highest)
+        axes.set_xlim(x.min() - 100 * 0.06 * np.ptp(ratios), x.max() + 100 * 0.06 * np.ptp(ratios))
         axes.set_xlabel("S/B in the signal region [%]")
         axes.set_ylabel(ylabel)
         axes.legend(loc="upper left", ncols=2, fontsize=12.5)
@@ -83,6 +84,7 @@ def toys_figure(
             spread = np.linspace(-0.25, 0.25, max(len(height), 1))[: len(height)]
             axes.plot(k + spread, np.sort(height), line.marker, color=line.colour, markersize=4)
             axes.plot(k, seen[name], "x", color="black", markersize=10, markeredgewidth=2)
+        axes.set_xlim(-0.6, len(toys) - 0.4)
         axes.set_xticks(range(len(toys)), [lines[name].label for name in toys], rotation=30, ha="right")
         axes.tick_params(axis="x", which="minor", bottom=False, top=False)
         highest = max([*seen.values(), *(float(t.max(initial=0)) for t in toys.values())])

@@ -187,10 +187,11 @@ def page(kept: float, run: Run, result: Result, ladder: Ladder, settings: Settin
     report.text(
         f"The cut keeps {percent(kept)} of the sidebands of each part of the data, by a score that learnt "
         "the other parts. The dijet function is fitted beside the signal region, and all windows of two to "
-        f"five bins are searched. The p-value counts {toys} pseudo-experiments without a signal, drawn with "
-        "replacement from simulated background, in each of which all was trained again: none can be below "
+        f"five bins are searched. The p-value counts {toys} pseudo-experiments without a signal, drawn from "
+        "simulated background, none twice, in each of which all was trained again: none can be below "
         f"1/{toys + 1}. What is locally stronger than all of them is significant to that level and no "
-        "further. Each number is one experiment, which fluctuates by about one standard deviation."
+        "further. They share half of their events with each other and with the data, so that the error given "
+        "is too small. Each number is one experiment, which fluctuates by about one standard deviation."
     )
     table("Strongest bump: local significance", "local_significance")
     table("Its p-value by pseudo-experiments with all trainings", "calibrated_p")
