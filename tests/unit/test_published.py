@@ -10,10 +10,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from scipy.stats import norm
 
 from femtobarn.errors import InputError
 from femtobarn.statistics.histfactory import Channel, Process, workspace
-from femtobarn.statistics.inference import Model, cls
+from femtobarn.statistics.inference import Model, cls, upper_limit
 from femtobarn.statistics.published import read_archive, read_workspace
 
 BACKGROUND = workspace([Channel("SR", [Process("s", [1.0, 2.0], signal=True), Process("b", [9.0, 3.0])])])
@@ -179,6 +180,17 @@ def test_the_reference_cls(shared_data):
     assert {name: len(region.patches) > 200 for name, region in regions.items()} == dict.fromkeys(
         regions, True
     )
+
+
+def test_the_expected_limit_is_where_the_lowest_fit_has_it(shared_data):
+    """A fit that starts from that at another mu lies in a higher minimum here; pyhf has 0.45885."""
+    regions = read_archive(shared_data / "atlas-likelihoods" / "ins1748602-sbottom.tar.gz")
+    model = Model.of(regions["RegionC"].with_signal("sbottom_500_400_60"))
+    expected = upper_limit(model).expected[2]
+    asimov = model.asimov(0.0, model.minimum(model.observed, 0.0).theta)
+    best = model.minimum(asimov, expected, asimov.aux)
+    assert float(best.deviance) ** 0.5 == pytest.approx(float(norm.isf(0.025)), abs=1e-5)
+    assert expected == pytest.approx(0.45885, rel=1e-4)
 
 
 def test_fits_of_a_published_likelihood_do_not_depend_on_the_start(shared_data):

@@ -255,7 +255,8 @@ class _Scan:
 def expected_limits(twin: Twin, nothing: Tensor, roots: Floats) -> tuple[Tensor, Tensor]:
     """Signal strengths (K,) at which the Asimov data's q~ has these roots, and the fits there (K, P).
 
-    Newton's method: along the profile only mu has a slope, everything else is at rest.
+    Newton's method: along the profile only mu has a slope, everything else is at rest. Fits start from the
+    last mu's and from no signal, and the lower one counts: the last may lie in another minimum.
 
     Args:
         twin: the model.
@@ -273,8 +274,9 @@ def expected_limits(twin: Twin, nothing: Tensor, roots: Floats) -> tuple[Tensor,
     first = mu = _deviation(twin, nothing) * wanted
     low, high = torch.zeros_like(mu), torch.full_like(mu, torch.inf)
     for _ in range(100):
-        theta[:, twin.poi] = mu
-        minimum = _converged(minimise(twin, data, theta, held))
+        starts = torch.stack([theta, nothing.expand(count, -1)])
+        starts[..., twin.poi] = mu
+        minimum = _lowest_of(twin, data, starts, held)
         theta = minimum.theta
         root = minimum.deviance.clamp(min=0).sqrt()
         if ((wanted - root).abs() < 1e-7).logical_or(high - low < 1e-9 * mu).all():
@@ -317,8 +319,17 @@ def _lowest(model: Model, data: Data, mu: float, *starts: Tensor) -> Minimum:
     Effects that are alike up and down leave a minimum on either side, and a signal that the data refuse pulls
     hard at them.
     """
+    points = torch.stack(starts)
+    points[..., model.twin.poi] = mu
+    held = torch.zeros(points.shape[-1], dtype=torch.bool)
+    held[model.twin.poi] = True
+    return _lowest_of(model.twin, data, points, held)
+
+
+def _lowest_of(twin: Twin, data: Data, starts: Tensor, held: Tensor) -> Minimum:
+    """The lowest of the fits from several starts (S, N, P), some parameters held."""
     many = Data(data.main.repeat(len(starts), 1), data.aux.repeat(len(starts), 1))
-    found = _converged(model.minimum(many, mu, torch.cat(starts)))
+    found = _converged(minimise(twin, many, starts.flatten(0, 1), held))
     count = len(data.main)
     rows = found.deviance.reshape(-1, count).argmin(0) * count + torch.arange(count)
     return Minimum(*(part[rows] for part in found))
