@@ -297,3 +297,9 @@ def test_configurations_of_the_page_train(
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 0
+
+
+def test_all_missing_fields_are_named(tmp_path: Path, toys: Toys) -> None:
+    sample = open_sample(write_top_tagging(tmp_path / "train.h5", toys, toys.momenta))
+    with pytest.raises(InputError, match=r"no fields 'candidates\.charge', 'candidates\.d0'; leave them out"):
+        sample.read(fields=["candidates.px", "candidates.charge", "candidates.d0"])

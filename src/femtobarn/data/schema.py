@@ -82,13 +82,15 @@ class Schema:
         everything.
 
         Raises:
-            InputError: naming `where` (the file), the field that is not there and the closest that is.
+            InputError: naming `where` (the file), the field that is not there and the closest that is, or all
+                that are not there.
         """
         if fields is None:
             return self
         scalars: dict[str, DType] = {}
         collections: dict[str, dict[str, DType]] = {}
         other: dict[str, str] = {}
+        missing: dict[str, None] = {}
         for name in fields:
             outer, _, inner = name.partition(".")
             nested = {key: kind for key, kind in self.other.items() if key.partition(".")[0] == name}
@@ -104,7 +106,14 @@ class Schema:
             elif nested:
                 other |= nested
             else:
-                raise InputError(f"{where} has no field '{name}'{self._closest(name)}")
+                missing[name] = None
+        if len(missing) == 1:
+            (name,) = missing
+            raise InputError(f"{where} has no field '{name}'{self._closest(name)}")
+        if missing:
+            # Several at once are no misspelling: the file does not know such things.
+            listed = ", ".join(f"'{name}'" for name in missing)
+            raise InputError(f"{where} has no fields {listed}; leave them out, of `inputs` when training")
         return Schema(scalars, collections, self.classes, other)
 
     def _closest(self, name: str) -> str:
