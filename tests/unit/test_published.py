@@ -109,8 +109,9 @@ def test_bad_archives(tmp_path):
     with pytest.raises(InputError, match=r"none.tar.gz: cannot be read \(No such file"):
         read_archive(tmp_path / "none.tar.gz")
     (tmp_path / "text.tar.gz").write_text("no archive")
-    with pytest.raises(InputError, match="expected a tar or zip archive"):
+    with pytest.raises(InputError, match="expected a tar or zip archive") as refused:
         read_archive(tmp_path / "text.tar.gz")
+    assert len(str(refused.value).splitlines()) == 1
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no HistFactory workspace in it"):
         read_archive(tmp_path / "empty")

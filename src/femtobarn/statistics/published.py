@@ -208,7 +208,7 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
                         assert content is not None
                         yield member.name, content.read()
     except (OSError, tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = (getattr(error, "strerror", None) or str(error)).partition(":\n")[0]
         raise InputError(
             f"{path}: cannot be read ({reason}): expected a tar or zip archive or a folder"
         ) from None
