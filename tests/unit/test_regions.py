@@ -5,11 +5,13 @@ from typing import Any
 import awkward as ak
 import numpy as np
 import pytest
+import torch
 
 from femtobarn.anomaly.anode import ANODE
 from femtobarn.anomaly.cathode import CATHODE
 from femtobarn.anomaly.curtains import CURTAINs
 from femtobarn.anomaly.cwola import CWoLa
+from femtobarn.anomaly.regions import read_columns
 from femtobarn.data.inputs import Inputs
 from femtobarn.data.sample import Sample, from_memory
 from femtobarn.errors import InputError
@@ -72,3 +74,28 @@ def test_no_event_is_scored_by_trees_that_learnt_it() -> None:
     inside = np.abs(values[:, 2]) < 0.5
     found = auc(score, inside)
     assert abs(found.value - 0.5) < 4 * found.error
+
+
+def test_curtains_carry_events_as_the_mass_asks() -> None:
+    """Where a feature is proportional to the mass, sideband events come to lie as those of the window do."""
+    rng = np.random.default_rng(4)
+    mass = rng.uniform(2, 5, 9000)
+    x = rng.normal(0, 1, 9000)
+    fields = {"x": x, "y": 0.5 * x + mass + rng.normal(0, 0.3, 9000), "m": mass, "w": np.ones(9000)}
+    method = CURTAINs(mass="m", window=WINDOW, transforms=2, hidden=(32,), samples=1, members=1, trees=2)
+    training = method.default_training().with_(epochs=8, progress="none", accelerator="cpu")
+    method.fit(from_memory(ak.zip(fields), {}), inputs=INPUTS, training=training)
+    events = np.stack([fields["x"], fields["y"], mass], axis=1).astype(np.float32)
+    inside = (mass >= WINDOW[0]) & (mass < WINDOW[1])
+    real, there = read_columns(method.fitted_module, events[inside])
+    beside, here = read_columns(method.fitted_module, events[~inside])
+    targets = there[torch.from_numpy(rng.integers(len(there), size=len(here)))]
+    with torch.inference_mode():
+        carried, volume = method.fitted_module.carry(torch.from_numpy(beside), here, targets)
+    assert volume.shape == (len(here),)
+    assert abs(carried[:, 1].mean() - real[:, 1].mean()) < 0.1
+    assert abs(beside[:, 1].mean() - real[:, 1].mean()) > 0.15, "as they were, they do not lie so"
+    assert 0.8 < carried[:, 1].std() / real[:, 1].std() < 1.2
+    assert beside[:, 1].std() / real[:, 1].std() > 1.3
+    found, expected = (np.corrcoef(np.asarray(part), rowvar=False)[0, 1] for part in (carried, real))
+    assert abs(found - expected) < 0.1

@@ -60,7 +60,7 @@ class Ladder(NamedTuple):
         ratios: of signal over background.
         found: by method and ratio.
         toys: hunts in pseudo-experiments without a signal, by method.
-        before: counts before the cut, by ratio.
+        before: the same without a cut, by ratio; no scores.
         test: columns of the test events (T, 5), the dijet mass last.
         truth: which are signal (T,).
         here: which are in the signal region (T,).
@@ -71,7 +71,7 @@ class Ladder(NamedTuple):
     ratios: tuple[float, ...]
     found: dict[tuple[str, float], Found]
     toys: dict[str, list[Hunt]]
-    before: dict[float, Array]
+    before: dict[float, Found]
     test: NDArray[np.float32]
     truth: NDArray[np.bool_]
     here: NDArray[np.bool_]
@@ -215,7 +215,7 @@ def _answer(ladder: Ladder) -> str:
 def _plain(ladder: Ladder, ratio: float) -> float:
     """s/sqrt(b) in the signal region before the cut."""
     low, high = np.searchsorted(ladder.edges, np.array(ladder.window) - 1)
-    return float(ratio * np.sqrt(ladder.before[ratio][low:high].sum() / (1 + ratio)))
+    return float(ratio * np.sqrt(ladder.before[ratio].counts[low:high].sum() / (1 + ratio)))
 
 
 def _figures(report: Report, result: Result, ladder: Ladder, kept: float, high: list[float]) -> None:
@@ -248,8 +248,15 @@ def _figures(report: Report, result: Result, ladder: Ladder, kept: float, high: 
             "SIC of the first part's training; bands are statistical.", "sic",
         )  # fmt: skip
     report.section("Spectra")
-    before = ladder.before[top]
-    report.text(f"Before the cut the data at S/B = {percent(top)} hold {before.sum():,.0f} events.")
+    whole = ladder.before[top]
+    report.figure(
+        spectrum_figure(
+            edges, whole.counts, Estimate(whole.background.expected, whole.background.error),
+            Caption(sample=f"no cut, S/B = {percent(top)}"), label="fit beside the window",
+            window=(whole.hunt.low, whole.hunt.high), note=f"local {whole.hunt.local_significance:.1f} σ",
+        ),
+        f"Before the cut: {whole.counts.sum():,.0f} events.", "spectrum-before", small=True,
+    )  # fmt: skip
     for name in LABELS:
         one = ladder.found[name, top]
         report.figure(

@@ -121,17 +121,18 @@ def resonant_ladder(settings: ResonantLadderSettings, run: Run) -> Result:
     here = inside(test)
     found: dict[tuple[str, float], Found] = {}
     toys: dict[str, list[Hunt]] = {name: [] for name in METHODS}
-    before: dict[float, Array] = {}
+    before: dict[float, Found] = {}
     parts: list[Result] = []
     for number, ratio in enumerate((*settings.ratios, *[0.0] * settings.toys)):
         toy = max(0, number + 1 - len(settings.ratios))
         data = searched(settings, background, signal, ratio, run.seed, toy)
         if not toy:
-            before[ratio] = spectrum(settings, data.values)
+            one, expected = hunted(settings, data.values, run.seed, naive=1000, terms=None)
+            before[ratio] = Found(one, spectrum(settings, data.values), expected, np.zeros(0))
         for name in METHODS:
             held, judged = scored(settings, run, name, ratio, toy, data, background, signal)
             passed = cut(settings, data, held)
-            one, expected = hunted(settings, data.values[passed], run.seed, naive=1000)
+            one, expected = hunted(settings, data.values[passed], run.seed, naive=1000, terms=settings.terms)
             if toy:
                 toys[name].append(one)
                 continue
@@ -343,13 +344,13 @@ def spectrum(settings: ResonantLadderSettings, values: NDArray[np.float32]) -> A
     return np.histogram(values[:, -1], edges(settings))[0].astype(np.float64)
 
 
-def hunted(
-    settings: ResonantLadderSettings, values: NDArray[np.float32], seed: int, naive: int
-) -> tuple[Hunt, Background]:
-    """The bump hunt after the cut, with a fit beside the signal region that `naive` spectra repeat."""
+def hunted(settings: ResonantLadderSettings, values: NDArray[np.float32], seed: int, naive: int,
+           terms: int | None) -> tuple[Hunt, Background]:  # fmt: skip
+    """The bump hunt after the cut, with a fit beside the signal region that `naive` spectra repeat;
+    `terms` None: an F-test chooses how many parameters it has."""
     bins, counts = edges(settings), spectrum(settings, values)
     blind = (bins[:-1] >= WINDOW[0] - 1) & (bins[1:] <= WINDOW[1] + 1)
-    model = Dijet(terms=settings.terms)
+    model = Dijet(terms=terms)
     expected = model.estimate(bins, counts, blind)
     one = hunt(
         counts, expected.expected, windows(len(counts), 2, 5), toys=naive,
