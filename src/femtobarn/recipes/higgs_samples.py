@@ -35,6 +35,8 @@ SHIFTS = {
     "photon energy": Shifts(photon_scale=0.003),
 }
 """One standard deviation each."""
+HIGGS = 125.0
+"""Mass of the Higgs boson, GeV."""
 UNBIASED = ("PhaseSpace:bias2Selection = off",)
 BOSONS = {"w_jets": "w_lnu", "z_jets": "z_ll"}
 """Whose higher orders they are given."""
@@ -114,7 +116,7 @@ def simulated(run: Run, name: str, events: int) -> Path:
 def selected(run: Run, channel: str, files: Mapping[str, Path], luminosity: float) -> Path:
     """Selected events of all sources of a channel: a folder of `nominal.parquet` and one per shift and side.
 
-    Rows have the features, `objects`, `label` (0 signal, 1 background), `source` (its place in the channel's
+    Rows have the features and the distance of the mass from the Higgs boson's, `m_off`; `objects`, `label` (0 signal, 1 background), `source` (its place in the channel's
     list), `split` and `expected`, events at the luminosity (per fb); the rows of each split add up to all.
     """
 
@@ -166,6 +168,7 @@ def _rows(
     sources = [*CHANNELS[channel].signal, *CHANNELS[channel].backgrounds]
     count = len(expected)
     columns = {feature: values.astype(np.float32) for feature, values in found.features.items()}
+    columns["m_off"] = np.abs(columns[CHANNELS[channel].mass[0]] - HIGGS)  # a peak, for what is linear
     columns |= {
         "label": np.full(count, name not in CHANNELS[channel].signal, dtype=np.int8),
         "source": np.full(count, sources.index(name), dtype=np.int8),

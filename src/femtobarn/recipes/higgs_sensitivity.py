@@ -96,7 +96,7 @@ SCALES = {
                 "ttbar_2l": 160_000, "w_jets": 1_000_000, "single_top": 240_000, "wz_bb": 30_000,
                 "higgs_tautau": 60_000, "z_tautau": 400_000, "w_fakes": 300_000, "z_fakes": 150_000,
                 "ttbar": 150_000},
-        channels=("gamgam", "vh_1lepton", "tautau"), seeds=(1, 2, 3), least=15.0,
+        channels=("gamgam", "vh_1lepton", "tautau"), seeds=(1, 2, 3),
     ),
     "full": HiggsSettings(
         events={name: 3_000_000 for name in SOURCES}, seeds=(1, 2, 3), bins=15, least=20.0,
