@@ -116,8 +116,9 @@ def simulated(run: Run, name: str, events: int) -> Path:
 def selected(run: Run, channel: str, files: Mapping[str, Path], luminosity: float) -> Path:
     """Selected events of all sources of a channel: a folder of `nominal.parquet` and one per shift and side.
 
-    Rows have the features and the distance of the mass from the Higgs boson's, `m_off`; `objects`, `label` (0 signal, 1 background), `source` (its place in the channel's
-    list), `split` and `expected`, events at the luminosity (per fb); the rows of each split add up to all.
+    Rows have the features and the distance of the mass from the Higgs boson's, `m_off`; `objects`, `label`
+    (0 signal, 1 background), `source` (its place in the channel's list), `split` and `expected`, events at
+    the luminosity (per fb); the rows of each split add up to all.
     """
 
     def build(path: Path) -> None:
