@@ -85,7 +85,7 @@ class HiggsSettings(Settings):
 
 SCALES = {
     "smoke": HiggsSettings(
-        events={"higgs_gamgam": 400, "diphoton": 2000}, channels=("gamgam",), epochs=2, trees=20, bins=4,
+        events={"higgs_gamgam": 400, "diphoton": 4000}, channels=("gamgam",), epochs=2, trees=20, bins=4,
         least=1.0, replicas=3,
     ),
     "quick": HiggsSettings(
