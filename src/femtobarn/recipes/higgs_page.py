@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import awkward as ak
@@ -39,6 +39,7 @@ def page(
     rows: Mapping[str, Mapping[str, ak.Array]],
     scored: Mapping[str, Mapping[str, Scored]],
     labels: Mapping[str, str],
+    steps: Sequence[tuple[str, str]],
 ) -> Result:
     """Write it; `scored` has what each method of the first seed said, channel by channel."""
     report = Report(
@@ -52,13 +53,14 @@ def page(
         )
         if gain and data and data.value is not None and name in ("vh", *set(analyses) - set(ANALYSES["vh"])):
             report.text(
-                f"{PLAIN[name]}: {labels[method].lower()} reach **{shown_metric(gain)}** times the "
+                f"{PLAIN[name]}: the best, {labels[method]}, has **{shown_metric(gain)}** times the "
                 f"significance of cuts and a fit of the mass; these would need {100 * data.value:.0f} % more "
                 "data for it."
             )
     report.text(
         "Every method sees the same simulated events, luminosity and systematic uncertainties. "
-        "It is trained on half of them, its bins are chosen on another fifth, and it is judged on the rest. "
+        "Each is trained five times, and every event is judged by a training that has not seen it "
+        "at all; the events of one half are counted in bins chosen on the other half. "
         "Errors are those of the limited simulation, from bootstrap samples common to all methods, so that "
         "ratios know them to cancel; the spread over seeds is added. Cross-sections are Pythia's, times "
         "the factors of higher orders in the table below."
@@ -71,9 +73,17 @@ def page(
     for what, (title, places) in tables.items():
         table = []
         for name in places:
-            found = [result.find(what, method, channel=name) for method in labels]
-            table.append([PLAIN[name], *(shown_metric(metric) if metric else "–" for metric in found)])
+            table.append([PLAIN[name], *(_cell(result, what, method, channel=name) for method in labels)])
         report.table([title, *labels.values()], table)
+    report.table(
+        ["Significance over that of the step before", *(PLAIN[name] for name in analyses)],
+        [
+            [f"{labels[new]} over {labels[old].lower()}",
+             *(_cell(result, "significance_step", new, channel=name, over=old) for name in analyses)]
+            for old, new in steps
+        ],
+        "Errors are paired: both in the same bootstrap samples.",
+    )  # fmt: skip
     report.table(
         ["More data that cuts would need", *labels.values(), "published"],
         [_extra(result, name, labels) for name in analyses],
@@ -89,7 +99,9 @@ def page(
         for method in DRAWN:
             figure = _stack(settings, channel, variants, scored[method][channel], labels[method], caption)
             text = "mass after cuts" if method == "cuts" else f"score of {labels[method].lower()}"
-            what = f"{PLAIN[channel]}: {text}. Data are the expectation with the signal."
+            what = (
+                f"{PLAIN[channel]}, one half of the events: {text}. Data are the expectation with the signal."
+            )
             if method == "cuts":
                 what += " Bins are joined until each holds enough simulated background."
             report.figure(figure, what, f"{channel}-{method}", small=method != "cuts")
@@ -107,8 +119,8 @@ def _stack(
     label: str,
     caption: Caption,
 ) -> Figure:
-    """Templates of a method before the fit."""
-    made, _ = templates(settings.model_copy(update={"replicas": 0}), channel, variants, scored)
+    """Templates of a method before the fit, of one half of the events."""
+    made, _ = templates(settings.model_copy(update={"replicas": 0}), channel, variants, scored, half=0)
     made = without_empty(made)
     (found,) = yields(model_of(settings, [made]))
     axis = MASSES[CHANNELS[channel].mass[0]] if scored.cuts else f"Bin of the score, {label.lower()}"
@@ -123,6 +135,11 @@ def _what(name: str) -> str:
     lines = [line.replace("PhaseSpace:", "") for line in source.lines]
     fakes = [f"fakes × {source.fakes:g}"] if source.fakes > 1 else []
     return name + (f" ({'; '.join([*lines, *fakes])})" if lines or fakes else "")
+
+
+def _cell(result: Result, name: str, method: str, **at: str) -> str:
+    metric = result.find(name, method, **at)
+    return shown_metric(metric) if metric else "–"
 
 
 def _value(result: Result, name: str, method: str, channel: str) -> float:

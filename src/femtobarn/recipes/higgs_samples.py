@@ -11,7 +11,6 @@ import numpy as np
 
 from femtobarn.data import open_sample
 from femtobarn.data.atomic import atomic
-from femtobarn.data.splits import SPLITS
 from femtobarn.physics.objects import event_objects
 from femtobarn.progress import progress_bar
 from femtobarn.recipes.higgs_channels import CHANNELS
@@ -21,14 +20,8 @@ from femtobarn.simulation.detector import TauSettings
 from femtobarn.simulation.processes import K_FACTORS
 from femtobarn.simulation.shifts import Shifts, shifted
 
-__all__ = ["FOLDS", "SHIFTS", "SOURCES", "Source", "selected", "simulated"]
+__all__ = ["SHIFTS", "SOURCES", "Source", "selected", "simulated"]
 
-FOLDS = {
-    "train": SPLITS["train"][:5],
-    "valid": (SPLITS["train"][5], *SPLITS["valid"]),
-    "test": SPLITS["test"],
-}
-"""Validation events choose the bins of templates too, so they take a fold from training."""
 SHIFTS = {
     "jet energy": Shifts(jet_energy_scale=0.02),
     "tau energy": Shifts(tau_energy_scale=0.02),
@@ -117,8 +110,8 @@ def selected(run: Run, channel: str, files: Mapping[str, Path], luminosity: floa
     """Selected events of all sources of a channel: a folder of `nominal.parquet` and one per shift and side.
 
     Rows have the features and the distance of the mass from the Higgs boson's, `m_off`; `objects`, `label`
-    (0 signal, 1 background), `source` (its place in the channel's list), `split` and `expected`, events at
-    the luminosity (per fb); the rows of each split add up to all.
+    (0 signal, 1 background), `source` (its place in the channel's list), `fold` (0-9) and `expected`, events
+    at the luminosity (per fb).
     """
 
     def build(path: Path) -> None:
@@ -149,20 +142,16 @@ def variations(channel: str) -> list[tuple[str, int]]:
 def _rows(
     channel: str, name: str, file: Path, luminosity: float, seed: int, variation: tuple[str, int] | None
 ) -> ak.Array:
-    """Selected rows of one source, the test events alone if varied."""
+    """Selected rows of one source."""
     events = open_sample(file).read()
     lottery = np.random.default_rng([seed, *name.encode()]).random((len(events), 2))
-    fold, weight = ak.to_numpy(events.fold), ak.to_numpy(events.crossSectionWeight).astype(np.float64)
-    weight *= SOURCES[name].k_factor
-    split = np.select([np.isin(fold, FOLDS[part]) for part in FOLDS], range(len(FOLDS)))
-    share = np.bincount(split, weight, minlength=len(FOLDS)) / weight.sum()
-    events = ak.with_field(events, weight * luminosity / share[split], "expected")
-    events = ak.with_field(events, split.astype(np.int8), "split")
+    weight = ak.to_numpy(events.crossSectionWeight).astype(np.float64)
+    events = ak.with_field(events, weight * SOURCES[name].k_factor * luminosity, "expected")
     events = ak.with_field(events, lottery, "lottery")  # the same in all variations
     if variation is not None:
         shift, side = SHIFTS[variation[0]], variation[1]
         changes = {field: side * value for field, value in shift.model_dump().items()}
-        events = shifted(events[split == list(FOLDS).index("test")], Shifts(**changes))
+        events = shifted(events, Shifts(**changes))
     found = CHANNELS[channel].select(events)
     expected = ak.to_numpy(found.events.expected) * found.factor
     expected /= SOURCES[name].fakes ** found.fakes
@@ -173,7 +162,7 @@ def _rows(
     columns |= {
         "label": np.full(count, name not in CHANNELS[channel].signal, dtype=np.int8),
         "source": np.full(count, sources.index(name), dtype=np.int8),
-        "split": ak.to_numpy(found.events.split),
+        "fold": ak.to_numpy(found.events.fold),
         "expected": expected,
     }
     return ak.zip(columns | {"objects": event_objects(found.events)}, depth_limit=1)

@@ -26,12 +26,14 @@ from femtobarn.evaluate.result import Metric, Result, combine, read_references, 
 from femtobarn.learn.method import Classifier
 from femtobarn.recipes.higgs_channels import CHANNELS
 from femtobarn.recipes.higgs_page import page
-from femtobarn.recipes.higgs_samples import FOLDS, SOURCES, selected, simulated
+from femtobarn.recipes.higgs_samples import SOURCES, selected, simulated
 from femtobarn.recipes.higgs_templates import ANALYSES, Scored, significances
 from femtobarn.recipes.run import Run, Settings, Unit, recipe
 
 Floats = NDArray[np.float64]
-NOT_READ = ("label", "source", "split", "expected", "objects")
+NOT_READ = ("label", "source", "fold", "expected", "objects")
+ROUNDS = 5
+"""Trainings of each method: every event is judged by the one of them that has not seen it."""
 GEV = ("m_", "pt_", "met", "mt_", "sum_pt")
 """How features begin that are energies, read as asinh."""
 CLASSES = Label(field="label", classes={"s": ["signal"], "b": ["background"]})
@@ -47,6 +49,12 @@ LABELS = {
 TRAINED = ("boosted_trees", "mlp", "event_graph", "event_transformer")
 """Those whose result depends on a seed."""
 
+
+STEPS = (
+    ("cuts", "fisher"), ("cuts", "likelihood"), ("fisher", "boosted_trees"), ("likelihood", "boosted_trees"),
+    ("boosted_trees", "mlp"), ("boosted_trees", "event_graph"), ("boosted_trees", "event_transformer"),
+)  # fmt: skip
+"""Each method and one that it took over from."""
 
 UNCERTAINTIES = {
     "w_jets": 0.2, "z_jets": 0.2, "ttbar": 0.1, "single_top": 0.15, "wz_bb": 0.2, "zz_bb": 0.2,
@@ -67,8 +75,8 @@ class HiggsSettings(Settings):
         epochs: of the networks.
         trees: of the boosted trees, at most.
         bins: of each template, about.
-        least: effective simulated background events in a bin.
-        replicas: bootstrap samples of the test events.
+        least: effective simulated background events in a bin: 25 for a statistical error of 20 %.
+        replicas: bootstrap samples of the events.
     """
 
     events: dict[str, int]
@@ -79,7 +87,7 @@ class HiggsSettings(Settings):
     epochs: int = 20
     trees: int = 300
     bins: int = 12
-    least: float = 6.0
+    least: float = 25.0
     replicas: int = 40
 
 
@@ -96,7 +104,7 @@ SCALES = {
                 "ttbar_2l": 160_000, "w_jets": 1_000_000, "single_top": 240_000, "wz_bb": 30_000,
                 "higgs_tautau": 60_000, "z_tautau": 400_000, "w_fakes": 300_000, "z_fakes": 150_000,
                 "ttbar": 150_000},
-        channels=("gamgam", "vh_1lepton", "tautau"), seeds=(1, 2, 3),
+        channels=("gamgam", "vh_1lepton", "tautau"), seeds=(1, 2),
     ),
     "full": HiggsSettings(
         events={name: 3_000_000 for name in SOURCES}, seeds=(1, 2, 3), bins=15, least=20.0,
@@ -123,12 +131,21 @@ def higgs_sensitivity(settings: HiggsSettings, run: Run) -> Result:
     for unit in units:
         part = Result.start(run.recipe, run.scale, run.seed, run.command)
         part.sizes = sizes(nominal)
-        part.metrics = [*measured(unit, found[unit], cuts), *areas(unit, scored[unit], nominal)]
+        before = {old: found[Unit(old, unit.seed if old in TRAINED else settings.seeds[0])]
+                  for old, new in STEPS if new == unit.method}  # fmt: skip
+        part.metrics = [*measured(unit, found[unit], cuts), *steps(unit, found[unit], before),
+                        *areas(unit, scored[unit], nominal)]  # fmt: skip
         parts.append(part)
     result = combine(parts)
     result.metrics = with_references(result.metrics, read_references(Path(__file__).with_suffix(".csv")))
     return page(
-        settings, run, result, rows, {unit.method: own for unit, own in reversed(scored.items())}, LABELS
+        settings,
+        run,
+        result,
+        rows,
+        {unit.method: own for unit, own in reversed(scored.items())},
+        LABELS,
+        STEPS,
     )
 
 
@@ -167,10 +184,18 @@ def method_for(
     return made, inputs
 
 
-def training_sample(rows: ak.Array, split: str, unit: Unit, channel: str) -> Sample:
-    """Rows of a split; cuts see the events expected near the signal's mass, others both classes alike."""
-    rows = rows[rows.split == list(FOLDS).index(split)]
-    weight = ak.to_numpy(rows.expected).astype(np.float64)
+def folds_of(turn: int) -> dict[str, tuple[int, ...]]:
+    """Which of the ten folds of events a round trains on, stops by and judges."""
+    order = np.roll(np.arange(10), -10 // ROUNDS * turn).tolist()
+    share = 10 // ROUNDS
+    return {"test": tuple(order[:share]), "valid": tuple(order[share : 2 * share]),
+            "train": tuple(order[2 * share :])}  # fmt: skip
+
+
+def training_sample(rows: ak.Array, folds: tuple[int, ...], unit: Unit, channel: str) -> Sample:
+    """Rows of some folds; cuts see the events expected near the signal's mass, others both classes alike."""
+    rows = rows[np.isin(ak.to_numpy(rows.fold), folds)]
+    weight = ak.to_numpy(rows.expected).astype(np.float64) * 10 / len(folds)
     if unit.method == "cuts":
         (mass, *_), (low, high) = CHANNELS[channel].mass, CHANNELS[channel].window
         inside = (rows[mass] > low) & (rows[mass] < high)
@@ -179,30 +204,33 @@ def training_sample(rows: ak.Array, split: str, unit: Unit, channel: str) -> Sam
         label = ak.to_numpy(rows.label)
         weight *= (len(rows) / 2 / np.bincount(label, weight, minlength=2))[label]
     rows = ak.with_field(rows, weight.astype(np.float32), "weight")
-    return from_memory(rows, {"label": ["signal", "background"]}, name=f"{channel} {split}")
+    return from_memory(rows, {"label": ["signal", "background"]}, name=f"{channel} events")
 
 
 def scores(
     settings: HiggsSettings, run: Run, channel: str, unit: Unit, variants: Mapping[str, ak.Array]
 ) -> Scored:
-    """What a method, trained on the channel's training events, says of all rows of all variations."""
+    """What a method says of all rows of all variations, each judged by a training that has not seen it."""
     made, inputs = method_for(settings, unit, channel, variants["nominal"])
     training = made.default_training().with_(seed=unit.seed)
     if unit.method in ("mlp", "event_graph", "event_transformer"):
         training = training.with_(epochs=settings.epochs)
 
-    def build(path: Path) -> None:
+    def build(path: Path, turn: int) -> None:
+        made, _ = method_for(settings, unit, channel, variants["nominal"])
+        folds = folds_of(turn)
         train, valid = (
-            training_sample(variants["nominal"], split, unit, channel) for split in ("train", "valid")
+            training_sample(variants["nominal"], folds[split], unit, channel) for split in ("train", "valid")
         )
         made.fit(train, valid, inputs=inputs, training=training)
         columns = {}
         for name, rows in variants.items():
+            rows = rows[np.isin(ak.to_numpy(rows.fold), folds["test"])]
             if isinstance(made, Cuts):
                 values = np.stack([ak.to_numpy(rows[feature]) for feature in CHANNELS[channel].cuts], axis=1)
                 columns[name] = made.passes(values).astype(np.float64)
             else:
-                columns[name] = ak.to_numpy(made.predict(rows)[f"{made.name}_ps"]).astype(np.float64)
+                columns[name] = log_odds(made.predict(rows), made.name)
         with atomic(path) as folder:
             made.save(folder / "model")
             np.savez(folder / "scores.npz", allow_pickle=False, **columns)
@@ -212,9 +240,21 @@ def scores(
         "inputs": inputs.model_dump(mode="json"), "training": training.model_dump(mode="json"),
     }  # fmt: skip
     code = ["simulation", "physics", "learn", __name__, type(made).__module__]
-    path = run.cached(f"{channel} {unit}", key, build, code=code)
-    with np.load(path / "scores.npz") as file:
-        return Scored(unit.method == "cuts", {name: file[name] for name in file.files})
+    values = {name: np.zeros(len(rows)) for name, rows in variants.items()}
+    for turn in range(ROUNDS):
+        path = run.cached(f"{channel} {unit} {turn}", key | {"round": turn}, partial(build, turn=turn),
+                          code=code)  # fmt: skip
+        with np.load(path / "scores.npz") as file:
+            for name, rows in variants.items():
+                values[name][np.isin(ak.to_numpy(rows.fold), folds_of(turn)["test"])] = file[name]
+    return Scored(unit.method == "cuts", values)
+
+
+def log_odds(scores: ak.Array, name: str) -> Floats:
+    """ln(p_s / p_b) (N,): the probability itself is 1 for all that is very like signal."""
+    least = np.finfo(np.float32).tiny
+    one, other = (np.maximum(ak.to_numpy(scores[f"{name}_p{which}"]), least) for which in "sb")
+    return np.asarray(np.log(one.astype(np.float64)) - np.log(other.astype(np.float64)))
 
 
 def measured(
@@ -237,14 +277,27 @@ def measured(
     return metrics
 
 
+def steps(
+    unit: Unit,
+    found: Mapping[str, tuple[float, Floats]],
+    before: Mapping[str, Mapping[str, tuple[float, Floats]]],
+) -> list[Metric]:
+    """Significance over that of the methods it took over from, in the same bootstrap samples."""
+    return [
+        Metric(name="significance_step", at={"channel": analysis, "over": old}, method=unit.method,
+               sample="simulation", value=z / earlier[analysis][0],
+               error=float(np.std(replicas / earlier[analysis][1], ddof=1)), seeds=[unit.seed])
+        for old, earlier in before.items()
+        for analysis, (z, replicas) in found.items()
+    ]  # fmt: skip
+
+
 def areas(unit: Unit, scored: Mapping[str, Scored], nominal: Mapping[str, ak.Array]) -> list[Metric]:
-    """Area under the ROC curve of each channel's test events."""
+    """Area under the ROC curve of each channel."""
     metrics = []
     for channel, own in scored.items():
         rows = nominal[channel]
-        test = ak.to_numpy(rows.split == list(FOLDS).index("test"))
-        weights = ak.to_numpy(rows.expected)[test]
-        area = auc(own.values["nominal"][test], ak.to_numpy(rows.label)[test] == 0, weights)
+        area = auc(own.values["nominal"], ak.to_numpy(rows.label) == 0, ak.to_numpy(rows.expected))
         metrics.append(
             Metric(name="auc", at={"channel": channel}, method=unit.method, sample="simulation",
                    value=float(area.value), error=float(area.error), seeds=[unit.seed])
@@ -253,7 +306,5 @@ def areas(unit: Unit, scored: Mapping[str, Scored], nominal: Mapping[str, ak.Arr
 
 
 def sizes(nominal: Mapping[str, ak.Array]) -> dict[str, int]:
-    """Selected events of each split."""
-    return {
-        split: sum(int(ak.sum(rows.split == k)) for rows in nominal.values()) for k, split in enumerate(FOLDS)
-    }
+    """Selected events of each channel."""
+    return {channel: len(rows) for channel, rows in nominal.items()}

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from femtobarn.recipes.higgs_channels import CHANNELS
-from femtobarn.recipes.higgs_samples import FOLDS
 from femtobarn.statistics.histfactory import Channel, Process, Systematic, workspace
 from femtobarn.statistics.inference import Model, discovery
 from femtobarn.statistics.thresholds import score_edges
@@ -39,60 +38,58 @@ class Scored(NamedTuple):
 
 
 class Templates(NamedTuple):
-    """Of one channel: events by source (S, B), and the ratio to them of all signal and all background (2, B)
-    under each variation, up and down."""
+    """Of one half of a channel's events: events by source (S, B), and the ratio to them of all signal and all
+    background (2, B) under each variation, up and down."""
 
     channel: str
+    half: int
     edges: Floats
     sources: Floats
     shifts: dict[str, tuple[Floats, Floats]]
 
 
 def templates(
-    settings: Any, channel: str, rows: Mapping[str, ak.Array], scored: Scored
+    settings: Any, channel: str, rows: Mapping[str, ak.Array], scored: Scored, half: int
 ) -> tuple[Templates, Floats]:
-    """Templates of the test events, in bins chosen on the validation events; and of bootstrap samples
-    (R, S, B)."""
+    """Templates of the events of even folds (half 0) or odd ones, in bins chosen on the other half: no event
+    helps to choose the bins that it is counted in; and those of bootstrap samples (R, S, B)."""
     here, nominal = CHANNELS[channel], rows["nominal"]
     names = (*here.signal, *here.backgrounds)
-    valid, test = (ak.to_numpy(nominal.split == list(FOLDS).index(split)) for split in ("valid", "test"))
+    own = {name: ak.to_numpy(rows[name].fold) % 2 == half for name in rows}
     observable = {name: _observable(channel, rows[name], scored, name) for name in rows}
     passes = {name: np.isfinite(values) for name, values in observable.items()}
-    chosen = valid & passes["nominal"]
     weight, label = ak.to_numpy(nominal.expected), ak.to_numpy(nominal.label)
+    other = ~own["nominal"] & passes["nominal"]
     if scored.cuts:
         _, low, high, bins = here.mass
-        known = ~test & passes["nominal"] & (label == 1)  # two or three cuts hardly bend a mass
+        known = other & (label == 1)
         edges = merged(np.linspace(low, high, bins + 1), observable["nominal"][known], weight[known],
-                       2 * settings.least)  # fmt: skip
+                       settings.least)  # fmt: skip
     else:
-        edges = score_edges(observable["nominal"][chosen], label[chosen] == 0, weight[chosen],
-                            bins=settings.bins, minimum=settings.least, low=0.0, high=1.0)  # fmt: skip
+        edges = score_edges(observable["nominal"][other], label[other] == 0, weight[other],
+                            bins=settings.bins, minimum=settings.least)  # fmt: skip
     shape = (len(names), len(edges) - 1)
 
-    def filled(name: str, used: NDArray[np.bool_], factor: Floats | None = None) -> Floats:
-        table, used = rows[name], used & passes[name]
+    def filled(name: str, factor: Floats | None = None) -> Floats:
+        table, used = rows[name], own[name] & passes[name]
         weights = ak.to_numpy(table.expected)[used] * (1.0 if factor is None else factor[used])
         place = np.clip(np.searchsorted(edges, observable[name][used], side="right") - 1, 0, shape[1] - 1)
         cell = ak.to_numpy(table.source)[used].astype(np.int64) * shape[1] + place
         counts = np.bincount(cell, weights, minlength=shape[0] * shape[1]).reshape(shape)
         return np.asarray(counts, dtype=np.float64)
 
-    sources = filled("nominal", test)
+    sources = filled("nominal")
     signal = len(here.signal)
     totals = _two(sources, signal)
     shifts: dict[str, tuple[Floats, Floats]] = {}
     for shift in sorted({name[:-3] for name in rows if name != "nominal"}):
-        sides = [
-            _two(filled(f"{shift} {side}1", np.ones(len(rows[f"{shift} {side}1"]), bool)), signal)
-            for side in "+-"
-        ]
+        sides = [_two(filled(f"{shift} {side}1"), signal) for side in "+-"]
         up, down = (np.clip(_ratio(side, totals), 1 / MOST, MOST) for side in sides)
         shifts[shift] = (up, down)
     rng = np.random.default_rng(20_181_025)
-    replicas = [filled("nominal", test, rng.poisson(1.0, len(nominal)).astype(np.float64))
+    replicas = [filled("nominal", rng.poisson(1.0, len(nominal)).astype(np.float64))
                 for _ in range(settings.replicas)]  # fmt: skip
-    return Templates(channel, edges, sources, shifts), np.reshape(replicas, (-1, *shape))
+    return Templates(channel, half, edges, sources, shifts), np.reshape(replicas, (-1, *shape))
 
 
 def _ratio(varied: Floats, nominal: Floats) -> Floats:
@@ -146,7 +143,7 @@ def model_of(settings: Any, made: Sequence[Templates]) -> Model:
             known += [Systematic(shift, own * up[int(not signal)], own * down[int(not signal)])
                       for shift, (up, down) in one.shifts.items()]  # fmt: skip
             processes.append(Process(name, own, known, signal=signal))
-        channels.append(Channel(one.channel, processes))
+        channels.append(Channel(f"{one.channel} {one.half}", processes))
     return Model.of(workspace(channels, luminosity=LUMINOSITY, statistics=False))
 
 
@@ -157,14 +154,16 @@ def significances(
     analyses: Mapping[str, Sequence[str]],
 ) -> dict[str, tuple[float, Floats]]:
     """Expected significance of each analysis, and those of bootstrap samples (R,) that all methods share."""
-    made = {channel: templates(settings, channel, rows[channel], own) for channel, own in scored.items()}
+    made = {
+        channel: [templates(settings, channel, rows[channel], own, half) for half in (0, 1)]
+        for channel, own in scored.items()
+    }
     found = {}
     for name, channels in analyses.items():
-        z = expected(settings, [made[channel][0] for channel in channels])
+        halves = [half for channel in channels for half in made[channel]]
+        z = expected(settings, [nominal for nominal, _ in halves])
         spread = [
-            expected(
-                settings, [made[channel][0]._replace(sources=made[channel][1][r]) for channel in channels]
-            )
+            expected(settings, [nominal._replace(sources=replicas[r]) for nominal, replicas in halves])
             for r in range(settings.replicas)
         ]
         found[name] = (z, np.array(spread))
@@ -192,6 +191,8 @@ def without_empty(one: Templates) -> Templates:
         joined = [np.add.reduceat(nominal * side, start, axis=1) for side in sides]
         up, down = (_ratio(side, total) for side in joined)
         shifts[name] = (up, down)
-    return Templates(
-        one.channel, one.edges[np.append(start, -1)], np.add.reduceat(one.sources, start, axis=1), shifts
+    return one._replace(
+        edges=one.edges[np.append(start, -1)],
+        sources=np.add.reduceat(one.sources, start, axis=1),
+        shifts=shifts,
     )
