@@ -40,7 +40,7 @@ SCALES = {
         train=10_000, test=50_000, scan_test=20_000, dimensions=(2, 5, 10), seeds=(1, 2), scan_seeds=(1,)
     ),
     "standard": ClassicalSettings(
-        train=40_000, test=200_000, scan_test=20_000, dimensions=(2, 4, 8),
+        train=160_000, test=200_000, scan_test=20_000, dimensions=(2, 4, 8),
         seeds=(1, 2, 3, 4, 5), scan_seeds=(1, 2),
     ),
 }  # fmt: skip

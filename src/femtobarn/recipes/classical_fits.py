@@ -37,7 +37,7 @@ METHODS: dict[str, Callable[[], Classifier]] = {
     "knn3": partial(KNN, k=3, name="knn3"),
     "knn5": partial(KNN, k=5, name="knn5"),
     "tree": Tree,
-    "boosted_trees": partial(BoostedTrees, trees=300),
+    "boosted_trees": partial(BoostedTrees, trees=1500, learning_rate=0.05, leaves=63, fewest=50, patience=30),
     "mlp": MLP,
 }
 NEIGHBOURS = (1, 3, 5)
