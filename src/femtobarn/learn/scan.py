@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.context import BaseContext
 from typing import Any
 
 import awkward as ak
@@ -69,8 +70,18 @@ def scan(
     if workers == 1:
         return [_fitted(one, **shared) for one in candidates]
     threads = max(1, cores // workers)
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start, (threads, shared)) as pool:
+    with ProcessPoolExecutor(workers, _context(candidates), _start, (threads, shared)) as pool:
         return list(pool.map(_one, candidates))
+
+
+def _context(candidates: Sequence[Classifier]) -> BaseContext:
+    """Processes that come from one which has imported all that a fit needs, so that only the first scan waits
+    for the imports; where there are none (Windows), new ones."""
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__, *sorted({type(one).__module__ for one in candidates})])
+    return context
 
 
 def _start(threads: int, shared: dict[str, Any]) -> None:
