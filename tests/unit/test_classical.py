@@ -219,6 +219,7 @@ def test_networks_need_two_classes(make: type) -> None:
     for labels, weights, sentence in (
         (np.zeros_like(label), weight, "all rows to train on are of class s"),
         (label, 0 * weight, "no row to train on has a weight"),
+        (label, np.where(label == 0, -weight, weight), "the weights of class s to train on sum to -"),
     ):
         one = sample(x, labels, weights)
         rows = ak.with_field(one.read(), np.ones(100, dtype=np.float32), "mass")

@@ -58,6 +58,7 @@ class PackedCache:
         self.dropped: int = meta["dropped"]
         self.classes = _task_classes(self.inputs)
         self._counts: dict[str, list[float]] = meta["counts"]
+        self._sums: dict[str, list[float]] = meta["sums"]
         self._length: int = meta["length"]
         self._table = Table(self.folder, meta["columns"], meta["collections"])
 
@@ -118,6 +119,10 @@ class PackedCache:
             raise InputError(f"{self.folder}: there is no task '{task}'; there is: {', '.join(self._counts)}")
         return np.array(self._counts[task])
 
+    def class_sums(self, task: str) -> NDArray[np.float64]:
+        """Sum of the weights, signs and all, per class of an event's task, (classes,)."""
+        return np.array(self._sums[task])
+
 
 def _task_classes(inputs: Inputs) -> dict[str, list[str]]:
     tasks = {task: list(label.classes) for task, label in inputs.labels.items()}
@@ -149,6 +154,7 @@ class _Builder:
         self.sample, self.inputs, self.folder = sample, inputs, folder
         self.fit = ScalingFit(inputs)
         self.counts = {task: np.zeros(len(names)) for task, names in _task_classes(inputs).items()}
+        self.sums = {task: np.zeros(len(label.classes)) for task, label in inputs.labels.items()}
         self.columns: dict[str, Any] = {}
         self.collections: dict[str, dict[str, Any]] = {name: {} for name in inputs.collections}
         self.tokens = dict.fromkeys(inputs.collections, 0)
@@ -178,6 +184,7 @@ class _Builder:
             "inputs": self.inputs.model_dump(mode="json"),
             "scaling": self.fit.result().model_dump(),
             "counts": {task: counts.tolist() for task, counts in self.counts.items()},
+            "sums": {task: sums.tolist() for task, sums in self.sums.items()},
             "columns": self.columns,
             "collections": self.collections,
         }
@@ -199,17 +206,17 @@ class _Builder:
         self.length += len(batch)
 
     def _count(self, batch: Batch) -> None:
-        weights = np.abs(batch.weights.numpy().astype(np.float64))
+        signed = batch.weights.numpy().astype(np.float64)
+        weights = np.abs(signed)
         for task in self.inputs.labels:
-            self._tally(task, batch.labels[task].numpy(), weights)
+            labels = batch.labels[task].numpy()
+            self.counts[task] += _tally(labels, weights, len(self.counts[task]))
+            self.sums[task] += _tally(labels, signed, len(self.sums[task]))
         for name, collection in self.inputs.collections.items():
             tokens = np.repeat(weights, batch.collections[name].lengths.numpy())
             for task in collection.labels:
-                self._tally(f"{name}.{task}", batch.collections[name].fields[task].numpy(), tokens)
-
-    def _tally(self, task: str, indices: NDArray[np.int64], weights: NDArray[np.float64]) -> None:
-        counts = self.counts[task]
-        counts += np.bincount(indices + 1, weights=weights, minlength=len(counts) + 1)[1:]
+                counts = self.counts[f"{name}.{task}"]
+                counts += _tally(batch.collections[name].fields[task].numpy(), tokens, len(counts))
 
     def _append(self, name: str, values: NDArray[Any]) -> None:
         if name not in self._files:
@@ -217,3 +224,9 @@ class _Builder:
         view = memoryview(np.ascontiguousarray(values).reshape(-1).view(np.uint8).data)
         while view:  # a full disk shortens a write before it refuses one
             view = view[self._files[name].write(view) :]
+
+
+def _tally(indices: NDArray[np.int64], weights: NDArray[np.float64], classes: int) -> NDArray[np.float64]:
+    """Sum of weights per class, those of class -1 left out."""
+    sums = np.bincount(indices + 1, weights=weights, minlength=classes + 1)[1:]
+    return np.asarray(sums, dtype=np.float64)

@@ -46,7 +46,8 @@ def check_classes(method: Any, train: PackedCache) -> None:
     """Whether there is anything to tell apart in what a classifier is trained on.
 
     Raises:
-        InputError: when all rows are of one class, or none has a weight.
+        InputError: when all rows are of one class, or none has a weight, or those of a class sum to less than
+            zero: a network would learn to shun that class.
     """
     names = train.classes.get(getattr(method, "label", ""), [])
     if len(names) < 2:
@@ -56,6 +57,12 @@ def check_classes(method: Any, train: PackedCache) -> None:
     if len(found) < 2:
         what = f"all rows to train on are of class {found[0]}" if found else "no row to train on has a weight"
         raise InputError(f"{what}: '{method.name}' tells {', '.join(names)} apart and needs at least two")
+    for name, total in zip(names, train.class_sums(method.label), strict=True):
+        if total < 0:
+            raise InputError(
+                f"the weights of class {name} to train on sum to {total:.3g}: '{method.name}' needs more than "
+                "zero; check the weight field"
+            )
 
 
 def fitted_inputs(method: Any) -> Inputs:
