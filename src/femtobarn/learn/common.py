@@ -60,8 +60,8 @@ def check_classes(method: Any, train: PackedCache) -> None:
     for name, total in zip(names, train.class_sums(method.label), strict=True):
         if total < 0:
             raise InputError(
-                f"the weights of class {name} to train on sum to {total:.3g}: '{method.name}' needs more than "
-                "zero; check the weight field"
+                f"the weights of class {name} to train on sum to {total:.3g}: '{method.name}' needs more "
+                "than zero; check the weight field"
             )
 
 
