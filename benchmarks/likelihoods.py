@@ -49,11 +49,41 @@ def timed(action: Callable[[], Any]) -> tuple[Any, float]:
     return answer, time.process_time() - start
 
 
+class Twice(pyhf.optimize.scipy_optimizer):
+    """pyhf's fit, begun where pyhf begins it and where its last one ended; the lower of the two.
+
+    From the nominal values alone it ends, for signals far from the data, in minima that are not the lowest:
+    0.007 above it in the Asimov data of sbottom_1200_450_60, Region B, mu = 75.3, which moves CLs by 0.4 %.
+    """
+
+    last: Any = None
+
+    def minimize(self, objective: Any, data: Any, pdf: Any, init_pars: Any, par_bounds: Any,
+                 fixed_vals: Any = None, return_fitted_val: bool = False, **options: Any) -> Any:  # fmt: skip
+        """As `super().minimize`."""
+        starts = [list(init_pars)]
+        if self.last is not None and len(self.last) == len(starts[0]):
+            starts.append(list(self.last))
+            for index, value in fixed_vals or ():
+                starts[1][index] = value
+        fits = []
+        for start in starts:
+            try:
+                fits.append(super().minimize(objective, data, pdf, start, par_bounds, fixed_vals,
+                                             return_fitted_val=True, **options))  # fmt: skip
+            except pyhf.exceptions.FailedMinimization:
+                if start is starts[-1] and not fits:
+                    raise
+        best, value = min(fits, key=lambda fit: float(fit[1]))
+        self.last = np.asarray(best).tolist()
+        return (best, value) if return_fitted_val else best
+
+
 class Peer:
     """pyhf's model of a workspace, fitted to more digits than it does by itself."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
-        pyhf.set_backend("pytorch", pyhf.optimize.scipy_optimizer(tolerance=1e-12))
+        pyhf.set_backend("pytorch", Twice(tolerance=1e-12))
         parsed = pyhf.Workspace(spec, validate=False)
         self.model = parsed.model()
         self.data = pyhf.tensorlib.astensor(parsed.data(self.model))
