@@ -109,16 +109,17 @@ class Peer:
         above, below = (np.log(self.cls(mu)[which] / 0.05) for mu in (low, high))
         return float(low + (high - low) * above / (above - below))
 
-    def significance(self) -> tuple[float, float]:
-        """Observed and expected."""
-        seen, expected = pyhf.infer.hypotest(0.0, self.data, self.model, test_stat="q0", return_expected=True)
-        return tuple(max(0.0, float(norm.isf(float(p)))) for p in (seen, expected))
-
-    def fitted(self, names: tuple[str, ...], mu: float) -> torch.Tensor:
-        """Its best fit at a signal strength, in the order of these parameters: (1, P)."""
-        values = pyhf.infer.mle.fixed_poi_fit(mu, self.data, self.model)
-        known = dict(zip(self.model.config.par_names, np.asarray(values).tolist(), strict=True))
-        return torch.tensor([[known[name] for name in names]], dtype=torch.float64)
+    def significance(self, names: tuple[str, ...]) -> tuple[float, float, torch.Tensor]:
+        """Observed, expected, and the parameters (1, P) at mu = 1 that the latter's data are made with, in
+        the order of these names."""
+        seen, expected, calculator = pyhf.infer.hypotest(
+            0.0, self.data, self.model, test_stat="q0", return_expected=True, return_calculator=True
+        )
+        values = np.asarray(calculator.fitted_pars.asimov_pars).tolist()
+        known = dict(zip(self.model.config.par_names, values, strict=True))
+        fitted = torch.tensor([[known[name] for name in names]], dtype=torch.float64)
+        found, hoped = (max(0.0, float(norm.isf(float(p)))) for p in (seen, expected))
+        return found, hoped, fitted
 
 
 def reference(result: Result, regions: dict[str, Region], rounds: int) -> None:
@@ -199,8 +200,7 @@ def agreement(
         for name in limits if everywhere else [best]:
             at: At = {"region": name, "signal": signal, "best": int(name == best)}
             model, peer, limit = models[name], peers[name], limits[name]
-            their_fit = peer.fitted(model.twin.parameters.names, 1.0)
-            seen, expected = peer.significance()
+            seen, expected, their_fit = peer.significance(model.twin.parameters.names)
             both = {
                 "upper_limit": (limit.observed, peer.limit(0, limit.observed)),
                 "upper_limit_expected": (limit.expected[2], peer.limit(1, float(limit.expected[2]))),
