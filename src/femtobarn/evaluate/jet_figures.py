@@ -42,10 +42,11 @@ def cost_figure(
     rows = -(-len(points) // 2)
     with figure_style():
         figure, (axes,) = canvas((3.4 + 0.27 * rows,))
-        for name, (at, value, error) in points.items():
+        for place, (name, (at, value, error)) in enumerate(points.items()):
             line = lines[name]
             axes.errorbar(at, value, error, fmt=line.marker, color=line.colour, label=line.label,
-                          elinewidth=1.3, markersize=9)  # fmt: skip
+                          elinewidth=1.3, markersize=9,
+                          markerfacecolor=line.colour if place < 8 else "white")  # fmt: skip
         log_axis(axes, "x", x.min() / 2, x.max() * 2)
         low, high = y.min() - 0.1 * np.ptp(y) - 1e-3, y.max() + 0.1 * np.ptp(y) + 1e-3
         share = 0.27 * rows / (3.4 + 0.27 * rows) + 0.02
@@ -71,11 +72,11 @@ def growth_figure(
         figure, (axes,) = canvas((3.7,))
         for name, (x, y) in curves.items():
             line = lines[name]
-            axes.errorbar(x, y.value, y.error, fmt=line.marker, color=line.colour, linestyle=line.dash,
+            axes.errorbar(x / 1000, y.value, y.error, fmt=line.marker, color=line.colour, linestyle=line.dash,
                           linewidth=1.5, elinewidth=1.3, label=line.label)  # fmt: skip
-        every = np.concatenate([x for x, _ in curves.values()])
+        every = np.concatenate([x for x, _ in curves.values()]) / 1000
         log_axis(axes, "x", every.min() / 1.3, every.max() * 1.3)
-        axes.set_xlabel("Jets trained on")
+        axes.set_xlabel("Thousand jets trained on")
         axes.set_ylabel(quantity)
         axes.legend(loc="lower right")
         headline(axes, caption)

@@ -41,7 +41,7 @@ from femtobarn.tagging.substructure_bdt import SubstructureBDT
 __all__ = ["METHODS", "JetHistorySettings", "Job", "TaggerSettings", "said", "samples", "trained"]
 
 METHODS: dict[str, tuple[str, type[Classifier]]] = {
-    "substructure_bdt": ("Trees on substructure", SubstructureBDT),
+    "substructure_bdt": ("Substructure BDT", SubstructureBDT),
     "pfn": ("PFN", PFN),
     "pcnn": ("P-CNN", PCNN),
     "particlenet": ("ParticleNet", ParticleNet),
@@ -206,4 +206,13 @@ def cost(tagger: Classifier, jets: dict[str, Sample], training: Training, second
     network.eval().requires_grad_(False)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         network(to_batch(one, inputs, test.schema.classes))
-    return {**numbers, "flops": float(counter.get_total_flops())}
+    # The counter knows no LSTM: each candidate is multiplied with all of its weights.
+    memory = sum(
+        p.numel()
+        for module in network.modules()
+        if isinstance(module, torch.nn.LSTM)
+        for name, p in module.named_parameters()
+        if name.startswith("weight")
+    )
+    flops = counter.get_total_flops() + 2 * memory * len(one.candidates[0])
+    return {**numbers, "flops": float(flops)}
