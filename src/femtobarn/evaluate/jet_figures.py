@@ -124,7 +124,7 @@ def attention_figure(jets: Sequence[LookedAt], caption: Caption, half_width: flo
             axes = figure.add_axes((left / width, 0.75 / height, side / width, side / height))
             share = jet.attention / max(jet.attention.max(), 1e-12)
             order = np.argsort(share)
-            axes.scatter(jet.deta[order], jet.dphi[order], s=(4 + 55 * jet.pt[order] ** 0.5),
+            axes.scatter(jet.deta[order], jet.dphi[order], s=3 + 22 * jet.pt[order] ** 0.5,
                          c=share[order], cmap="viridis_r", vmin=0, vmax=1, edgecolor="0.3",
                          linewidth=0.5)  # fmt: skip
             axes.set_xlim(-half_width, half_width)
