@@ -2,15 +2,18 @@
 
 import awkward as ak
 import numpy as np
+import pytest
 import torch
 
 from femtobarn.anomaly.image_autoencoder import ImageAutoencoder, pictures
 from femtobarn.anomaly.lola_autoencoder import LolaAutoencoder, local
+from femtobarn.anomaly.lund_autoencoder import LundAutoencoder
 from femtobarn.data.packing import to_batch
 from femtobarn.data.ragged import Batch
 from femtobarn.nn.candidates import Candidates
 from femtobarn.nn.four_momenta import minkowski
 from femtobarn.physics.jet_images import jet_images
+from femtobarn.physics.lund import lund_tree
 
 
 def jets(count: int, seed: int = 1) -> ak.Array:
@@ -92,3 +95,50 @@ def test_turning_a_jet_leaves_its_scores() -> None:
             for a in (array, ak.with_field(array, turned, "candidates"))
         )
     np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+
+
+def test_lund_tree_agrees_with_fastjet() -> None:
+    fastjet = pytest.importorskip("fastjet")
+    array = jets(30)
+    c = array.candidates
+    counts = ak.to_numpy(ak.num(c))[:-1]
+    flat = [ak.to_numpy(ak.flatten(c[name])).astype(np.float64) for name in ("px", "py", "pz", "energy")]
+    found = lund_tree(counts, *flat, kt_min=0.0)
+    np.testing.assert_array_equal(found.counts, counts - 1)
+    zipped = {name: ak.unflatten(x, counts) for name, x in zip(("px", "py", "pz", "E"), flat, strict=True)}
+    definition = fastjet.JetDefinition(fastjet.cambridge_algorithm, 10.0)
+    cluster = fastjet.ClusterSequence(ak.zip(zipped, with_name="Momentum4D"), definition)
+    theirs = ak.to_list(cluster.exclusive_jets_lund_declusterings(1)[:, 0])
+    offsets = np.cumsum(np.append(0, found.counts))
+    for jet, primary in enumerate(theirs):
+        own = slice(offsets[jet], offsets[jet + 1])
+        chain = [0]  # from the root along the harder branches: the primary plane, which fastjet gives
+        parent, softer = found.parent[own], found.softer[own]
+        while len(after := [k for k in range(len(parent)) if parent[k] == chain[-1] != k and not softer[k]]):
+            chain += after
+        np.testing.assert_allclose(found.delta[own][chain], [one["Delta"] for one in primary], rtol=1e-9)
+        np.testing.assert_allclose(found.kt[own][chain], [one["kt"] for one in primary], rtol=1e-9)
+    cut = lund_tree(counts, *flat, kt_min=5.0)
+    assert (cut.kt >= 5).all() and len(cut.kt) == (found.kt >= 5).sum()
+    np.testing.assert_allclose(np.sort(cut.kt), np.sort(found.kt[found.kt >= 5]))
+    place = np.arange(len(cut.kt)) - np.repeat(np.cumsum(cut.counts) - cut.counts, cut.counts)
+    assert ((cut.parent < place) | (place == 0)).all()
+
+
+def test_lund_autoencoder_hears_neighbours_alone() -> None:
+    """Four messages reach four branchings far along a chain, and none in another jet."""
+    rng = np.random.default_rng(1)
+    links = {"parent": [max(k - 1, 0) for k in range(12)], "softer": [0] * 12}
+    columns = {name: rng.uniform(0.1, 1, 12) for name in ("kt", "delta", "z")} | links
+    array = ak.zip(
+        {"branchings": ak.unflatten(ak.zip({k: np.array(v) for k, v in columns.items()}), [6, 6]),
+         "mcEventWeight": np.ones(2)}, depth_limit=1
+    )  # fmt: skip
+    method = LundAutoencoder()
+    torch.manual_seed(1)
+    network = method.network(method.default_inputs()).eval()
+    batch = to_batch(array, method.default_inputs())
+    batch.collections["branchings"].values.requires_grad_()
+    network(batch)["score"][0].backward()
+    gradient = batch.collections["branchings"].values.grad
+    assert gradient is not None and gradient[:6, :3].any(1).all() and not gradient[6:].any()
