@@ -78,8 +78,9 @@ SCALES = {
     "standard": JetHistorySettings(
         collisions=50_000,
         training=CYCLE,
-        taggers=taggers({"pfn": 15, "efn": 10, "pcnn": 8, "cnn": 6, "particlenet": 8, "part": 6, "lorentz": 5,
-                         "part_plain": 6, "rnn": 6, "abcnet": 4, "graph_network": 3}, (1, 2, 3), (4, 2)),
+        taggers=taggers({"pfn": 15, "efn": 10, "pcnn": 12, "cnn": 6, "particlenet": 8, "part": 6,
+                         "lorentz": 5, "part_plain": 6, "rnn": 6, "abcnet": 4,
+                         "graph_network": 3}, (1, 2, 3), (4, 2)),
     ),
 }  # fmt: skip
 

@@ -56,6 +56,11 @@ METHODS: dict[str, tuple[str, type[Classifier]]] = {
 }
 """Labels and methods, in the order of training: what is cheap, or asked about most, comes first."""
 SPECTRUM = {"pt": [500, 600, 700, 800, 900, 1000]}
+MIRRORS = {
+    "y": ["candidates.py", "candidates.d0", "candidates.charge"],
+    "z": ["candidates.pz", "candidates.dz"],
+}
+"""Reflections of the detector, charges with its field as in `tagging.tracks`, and what changes its sign."""
 FLOP_CANDIDATES = 50
 """Of the jet whose forward pass is counted: as many as behind the published numbers."""
 
@@ -128,9 +133,10 @@ def samples(settings: JetHistorySettings, run: Run) -> tuple[Path, dict[str, Sam
 
 
 def inputs_of(tagger: Classifier, longest: int) -> Inputs:
-    """The tagger's own: four-momenta alone, or all properties."""
+    """The tagger's own, four-momenta alone or all properties; in training every jet is mirrored at random."""
     properties = len(tagger.default_inputs().collection_features("candidates")) > 4
-    return candidate_inputs(properties, longest)
+    mirrors = {name: odd if properties else odd[:1] for name, odd in MIRRORS.items()}
+    return candidate_inputs(properties, longest).model_copy(update={"mirrors": mirrors})
 
 
 def trained(settings: JetHistorySettings, run: Run, job: Job, file: Path, jets: dict[str, Sample]) -> Path:
