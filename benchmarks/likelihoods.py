@@ -49,11 +49,41 @@ def timed(action: Callable[[], Any]) -> tuple[Any, float]:
     return answer, time.process_time() - start
 
 
+class Twice(pyhf.optimize.scipy_optimizer):
+    """pyhf's fit, begun where pyhf begins it and where its last one ended; the lower of the two.
+
+    From the nominal values alone it ends, for signals far from the data, in minima that are not the lowest:
+    0.007 above it in the Asimov data of sbottom_1200_450_60, Region B, mu = 75.3, which moves CLs by 0.4 %.
+    """
+
+    last: Any = None
+
+    def minimize(self, objective: Any, data: Any, pdf: Any, init_pars: Any, par_bounds: Any,
+                 fixed_vals: Any = None, return_fitted_val: bool = False, **options: Any) -> Any:  # fmt: skip
+        """As `super().minimize`."""
+        starts = [list(init_pars)]
+        if self.last is not None and len(self.last) == len(starts[0]):
+            starts.append(list(self.last))
+            for index, value in fixed_vals or ():
+                starts[1][index] = value
+        fits = []
+        for start in starts:
+            try:
+                fits.append(super().minimize(objective, data, pdf, start, par_bounds, fixed_vals,
+                                             return_fitted_val=True, **options))  # fmt: skip
+            except pyhf.exceptions.FailedMinimization:
+                if start is starts[-1] and not fits:
+                    raise
+        best, value = min(fits, key=lambda fit: float(fit[1]))
+        self.last = np.asarray(best).tolist()
+        return (best, value) if return_fitted_val else best
+
+
 class Peer:
     """pyhf's model of a workspace, fitted to more digits than it does by itself."""
 
     def __init__(self, spec: dict[str, Any]) -> None:
-        pyhf.set_backend("pytorch", pyhf.optimize.scipy_optimizer(tolerance=1e-12))
+        pyhf.set_backend("pytorch", Twice(tolerance=1e-12))
         parsed = pyhf.Workspace(spec, validate=False)
         self.model = parsed.model()
         self.data = pyhf.tensorlib.astensor(parsed.data(self.model))
@@ -79,16 +109,17 @@ class Peer:
         above, below = (np.log(self.cls(mu)[which] / 0.05) for mu in (low, high))
         return float(low + (high - low) * above / (above - below))
 
-    def significance(self) -> tuple[float, float]:
-        """Observed and expected."""
-        seen, expected = pyhf.infer.hypotest(0.0, self.data, self.model, test_stat="q0", return_expected=True)
-        return tuple(max(0.0, float(norm.isf(float(p)))) for p in (seen, expected))
-
-    def fitted(self, names: tuple[str, ...], mu: float) -> torch.Tensor:
-        """Its best fit at a signal strength, in the order of these parameters: (1, P)."""
-        values = pyhf.infer.mle.fixed_poi_fit(mu, self.data, self.model)
-        known = dict(zip(self.model.config.par_names, np.asarray(values).tolist(), strict=True))
-        return torch.tensor([[known[name] for name in names]], dtype=torch.float64)
+    def significance(self, names: tuple[str, ...]) -> tuple[float, float, torch.Tensor]:
+        """Observed, expected, and the parameters (1, P) at mu = 1 that the latter's data are made with, in
+        the order of these names."""
+        seen, expected, calculator = pyhf.infer.hypotest(
+            0.0, self.data, self.model, test_stat="q0", return_expected=True, return_calculator=True
+        )
+        values = np.asarray(calculator.fitted_pars.asimov_pars).tolist()
+        known = dict(zip(self.model.config.par_names, values, strict=True))
+        fitted = torch.tensor([[known[name] for name in names]], dtype=torch.float64)
+        found, hoped = (max(0.0, float(norm.isf(float(p)))) for p in (seen, expected))
+        return found, hoped, fitted
 
 
 def reference(result: Result, regions: dict[str, Region], rounds: int) -> None:
@@ -169,8 +200,7 @@ def agreement(
         for name in limits if everywhere else [best]:
             at: At = {"region": name, "signal": signal, "best": int(name == best)}
             model, peer, limit = models[name], peers[name], limits[name]
-            their_fit = peer.fitted(model.twin.parameters.names, 1.0)
-            seen, expected = peer.significance()
+            seen, expected, their_fit = peer.significance(model.twin.parameters.names)
             both = {
                 "upper_limit": (limit.observed, peer.limit(0, limit.observed)),
                 "upper_limit_expected": (limit.expected[2], peer.limit(1, float(limit.expected[2]))),

@@ -134,12 +134,11 @@ def simulate(
     """Simulate collisions in a detector and write their jets with tracks, or whole events."""
     from femtobarn.learn.config import merged, parse
     from femtobarn.progress import progress_bar
-    from femtobarn.simulation import EventSettings, SimulationSettings, ZPoleSettings
+    from femtobarn.simulation import EventSettings, SimulationSettings
     from femtobarn.simulation import simulate as simulate_sample
+    from femtobarn.simulation.simulate import OWN, AnySettings
 
-    kind: type[SimulationSettings | EventSettings | ZPoleSettings] = (
-        ZPoleSettings if process == "zpole" else EventSettings if rows == "events" else SimulationSettings
-    )
+    kind: type[AnySettings] = EventSettings if rows == "events" else OWN.get(process, SimulationSettings)
     settings = parse(kind, merged({}, _changes(changes)), "--set")
     with progress_bar(f"simulate {process}", "events") as progress:
         summary = simulate_sample(

@@ -203,3 +203,21 @@ def test_epochs_must_be_positive(femtobarn: Call, config: Callable[..., Path], t
     file = atlas_file(tmp_path / "jets.h5")
     assert_one_sentence(femtobarn("train", config(file), "--set", "training.epochs=0"), "epochs")
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_table_is_split_by_row_when_asked_to(femtobarn: Call, tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    x, label = rng.normal(size=300), rng.integers(0, 2, 300)
+    np.savetxt(
+        tmp_path / "t.csv", np.column_stack([x + label, label]), delimiter=",", header="x,y", comments=""
+    )
+    config = """
+    data: {train: t.csv%s}
+    method: {name: fisher}
+    inputs: {event: [x], labels: {class: {field: y, classes: {s: ["1"], b: ["0"]}}}}
+    """
+    (tmp_path / "events.yaml").write_text(config % "")
+    assert_one_sentence(femtobarn("train", "events.yaml", "--out", "a"), "t.csv", "fold", "eventNumber")
+    (tmp_path / "rows.yaml").write_text(config % ", split: row")
+    assert femtobarn("train", "rows.yaml", "--out", "b")[0] == 0
+    assert (tmp_path / "b" / "method.yaml").is_file() or (tmp_path / "b" / "model" / "method.yaml").is_file()

@@ -226,6 +226,8 @@ def test_networks_need_two_classes(make: type) -> None:
         one = from_memory(rows, {"label": ["signal", "background"]})
         with pytest.raises(InputError, match=sentence):
             make().fit(one, training=training)
+    with pytest.raises(InputError, match="all features to train on are constant"):
+        MLP().fit(sample(np.ones_like(x), label, weight), training=training)
 
 
 @pytest.mark.parametrize("make", [Likelihood, KNN, Tree])

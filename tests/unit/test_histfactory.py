@@ -218,7 +218,7 @@ def test_the_start_does_not_matter():
         ]
         model = Model.of(workspace([Channel("SR", processes)], luminosity=0.03))
         data = Data(torch.as_tensor(rng.poisson(counted))[None].double(), model.observed.aux)
-        found = [model.minimum(data, start=model.at(mu)) for mu in (0.0, 0.01, 0.3, 1.0, 5.0)]
+        found = [model.minimum(data, None, model.at(mu)) for mu in (0.0, 0.01, 0.3, 1.0, 5.0)]
         deviances = [float(one.deviance) for one in found]
         assert all(bool(one.converged) for one in found)
         assert max(deviances) - min(deviances) < 1e-6

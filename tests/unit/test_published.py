@@ -198,6 +198,6 @@ def test_fits_of_a_published_likelihood_do_not_depend_on_the_start(shared_data):
     regions = read_archive(shared_data / "atlas-likelihoods" / "ins1748602-sbottom.tar.gz")
     for region, signal in (("RegionC", "sbottom_800_650_60"), ("RegionA", "sbottom_500_400_60")):
         model = Model.of(regions[region].with_signal(signal))
-        found = [model.minimum(model.observed, start=model.at(mu)) for mu in (0.0, 1.0, 5.0)]
+        found = [model.minimum(model.observed, None, model.at(mu)) for mu in (0.0, 1.0, 5.0)]
         assert all(bool(one.converged) for one in found)
         assert max(abs(float(one.deviance - found[0].deviance)) for one in found) < 1e-6

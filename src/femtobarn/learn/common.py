@@ -17,7 +17,8 @@ from femtobarn.data.ragged import Batch
 from femtobarn.errors import InputError
 from femtobarn.learn.training import Training
 
-__all__ = ["begin", "check_classes", "fit_network", "fitted_inputs", "fitted_module", "hyperparameters",
+__all__ = ["begin", "check_classes", "check_features",
+           "fit_network", "fitted_inputs", "fitted_module", "hyperparameters",
            "load_as", "network_state", "restore_network", "run_network"]  # fmt: skip
 
 T = TypeVar("T")
@@ -63,6 +64,23 @@ def check_classes(method: Any, train: PackedCache) -> None:
                 f"the weights of class {name} to train on sum to {total:.3g}: '{method.name}' needs more "
                 "than zero; check the weight field"
             )
+
+
+def check_features(method: Any, train: PackedCache, block: int = 100_000) -> None:
+    """Whether features of events alone, without collections, tell anything; a block mostly shows it.
+
+    Raises:
+        InputError: when every feature is the same in all rows.
+    """
+    first = train.batch(0, 1)
+    if first.collections or not first.event.shape[1]:
+        return
+    for start in range(0, len(train), block):
+        if (train.batch(start, start + block).event != first.event).any():
+            return
+    raise InputError(
+        f"all features to train on are constant: there is nothing that '{method.name}' could learn from"
+    )
 
 
 def fitted_inputs(method: Any) -> Inputs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
@@ -31,6 +31,8 @@ class Data(BaseModel):
         collection: collection of a ROOT file whose entries are the rows.
         tree: tree of a ROOT file.
         units: `MeV` or `GeV`, for files that do not say.
+        split: by what one file gives both: `event`, its `fold` or event number, or `row`, which must not be
+            asked for where several rows are of one event.
         select: half-open ranges of scalar fields, e.g. `pt: [20, 250]`.
     """
 
@@ -41,13 +43,14 @@ class Data(BaseModel):
     collection: str | None = None
     tree: str | None = None
     units: str | None = None
+    split: Literal["event", "row"] = "event"
     select: dict[str, tuple[float, float]] = {}
 
     def samples(self) -> tuple[Sample, Sample]:
         """The training and the validation sample."""
         train = self._open(self.train)
         if self.valid is None:
-            return train.split("train"), train.split("valid")
+            return train.split("train", by=self.split), train.split("valid", by=self.split)
         return train, self._open(self.valid)
 
     def _open(self, source: str | list[str]) -> Sample:

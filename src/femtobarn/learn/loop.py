@@ -30,7 +30,7 @@ from femtobarn.data.inputs import Inputs
 from femtobarn.data.loader import Loader
 from femtobarn.data.sample import Sample
 from femtobarn.errors import InputError
-from femtobarn.learn.common import check_classes
+from femtobarn.learn.common import check_classes, check_features
 from femtobarn.learn.progress import Interrupt, Reporter
 from femtobarn.learn.reproducible import read_tensors, reproducible, seed_of
 from femtobarn.learn.training import Training
@@ -143,6 +143,7 @@ class _Run:
         self.valid = None if valid is None else Loader(valid, large, shuffle=False, rank=rank, world=world)
         counts = {task: train.class_counts(task).tolist() for task in train.classes}
         check_classes(method, train)
+        check_features(method, train)
         module = method.network(train.inputs, Statistics(train.scaling, counts))
         self.average: AveragedModel | None = None
         if training.ema:

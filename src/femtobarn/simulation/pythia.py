@@ -62,7 +62,7 @@ def _configured(settings: tuple[str, ...]) -> Any:
     return pythia
 
 
-@lru_cache(maxsize=3)
+@lru_cache(maxsize=16)
 def _pythia(process: str, sqrt_s: float, settings: tuple[str, ...]) -> tuple[Any, Any]:
     """One generator per worker process and kind of collision, since initialising takes seconds; and the
     source of its hard processes when that is not Pythia."""

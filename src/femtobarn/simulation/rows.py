@@ -18,7 +18,7 @@ from femtobarn.simulation.resonances import RESONANCES
 from femtobarn.simulation.settings import SelectionSettings, SimulationSettings
 from femtobarn.simulation.tracker import Candidates, Response
 
-__all__ = ["CLASSES", "FLAVOURS", "assemble"]
+__all__ = ["CLASSES", "FLAVOURS", "assemble", "selected", "track_columns"]
 
 FLAVOURS = ("bjets", "cjets", "ujets", "taujets")
 CLASSES: dict[str, list[str]] = {
@@ -71,10 +71,10 @@ def assemble(
     origin = candidates.origin[response.index]
     jet = candidates.jet[response.index]
     event = jets.event[jet]
-    tracks = _columns(jets, jet, response, found_vertex[event], settings)
+    tracks = track_columns(jets, jet, response, found_vertex[event], settings)
     tracks["ftagTruthOriginLabel"] = origin
     position = candidates.position[response.index] - vertex[event]
-    chosen = np.flatnonzero(_selected(tracks, settings.selection))
+    chosen = np.flatnonzero(selected(tracks, settings.selection))
     significance = np.abs(tracks["IP3D_signed_d0_significance"][chosen])
     chosen = chosen[np.lexsort((-significance, jet[chosen]))]
     counts = np.bincount(jet[chosen], minlength=len(jets.pt))
@@ -135,7 +135,7 @@ def _jet_columns(
     }
 
 
-def _columns(
+def track_columns(
     jets: JetTable, jet: NDArray[np.int64], response: Response, vertex: Array, settings: SimulationSettings
 ) -> dict[str, NDArray[Any]]:
     """What is measured of each track: d0 with respect to the beam line, z0 and all IP3D columns to the
@@ -183,7 +183,7 @@ def _columns(
     }
 
 
-def _selected(tracks: dict[str, NDArray[Any]], selection: SelectionSettings) -> NDArray[np.bool_]:
+def selected(tracks: dict[str, NDArray[Any]], selection: SelectionSettings) -> NDArray[np.bool_]:
     silicon = tracks["numberOfPixelHits"].astype(np.int64) + tracks["numberOfSCTHits"]
     shared = tracks["numberOfPixelSharedHits"] + tracks["numberOfSCTSharedHits"] / 2
     holes = tracks["numberOfPixelHoles"] + tracks["numberOfSCTHoles"]

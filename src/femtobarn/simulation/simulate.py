@@ -24,6 +24,7 @@ from femtobarn.errors import InputError, require
 from femtobarn.simulation.detector import EventSettings
 from femtobarn.simulation.event_rows import OBJECT_CLASSES, event_block
 from femtobarn.simulation.events import BLOCK, Block, simulate_block
+from femtobarn.simulation.large_jets import JET_CODES, LargeJetSettings, block_lines, large_jets_block
 from femtobarn.simulation.pileup import POOL_BLOCK, pool_block, pool_folder
 from femtobarn.simulation.processes import pythia_settings
 from femtobarn.simulation.pythia import CrossSection, cross_section
@@ -96,7 +97,11 @@ KINDS: dict[type[BaseModel], Kind] = {
         event_block, OBJECT_CLASSES, "jets.flavour_label", 20.0, ("off", "full"), "nested", False
     ),
     ZPoleSettings: Kind(zpole_block, EVENT_CLASSES, "flavour_label", 0.0, ("full",), "atlas", False),
+    LargeJetSettings: Kind(large_jets_block, JET_CODES, "jet_label", 0.0, ("full",), "nested", False),
 }
+OWN: dict[str, type[ZPoleSettings | LargeJetSettings]] = {"zpole": ZPoleSettings, "jets": LargeJetSettings}
+"""Processes with a detector of their own."""
+AnySettings = SimulationSettings | EventSettings | ZPoleSettings
 
 
 def simulate(
@@ -108,7 +113,7 @@ def simulate(
     pileup: float | None = None,
     workers: int = 1,
     scheduler: str | None = None,
-    settings: SimulationSettings | EventSettings | ZPoleSettings | None = None,
+    settings: AnySettings | None = None,
     underlying_event: UnderlyingEvent | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Summary:
@@ -141,19 +146,22 @@ def simulate(
     Raises:
         InputError: for arguments out of range.
     """
-    settings = settings or (ZPoleSettings() if process == "zpole" else SimulationSettings())
+    settings = settings or OWN.get(process, SimulationSettings)()
     kind = KINDS[type(settings)]
     pileup = kind.pileup if pileup is None else pileup
     underlying_event = underlying_event or kind.choices[0]
     out = Path(out)
     _check(n, out, seed, pileup, workers)
-    at_z = process == "zpole"
-    if isinstance(settings, ZPoleSettings) != at_z or (at_z and (pileup or underlying_event != "full")):
-        raise InputError(f"{process}: beams and pile-up do not fit: e+e- needs ZPoleSettings and no pile-up")
+    if not _fits(process, settings) or (process in OWN and (pileup or underlying_event != "full")):
+        raise InputError(
+            f"{process}: beams and pile-up do not fit: zpole needs ZPoleSettings, jets LargeJetSettings, and "
+            "both no pile-up"
+        )
     if underlying_event not in kind.choices:
         choices = " or ".join(map(repr, kind.choices))
         raise InputError(f"underlying_event is '{underlying_event}'; give {choices}")
-    check_lines(pythia_settings(process, settings.sqrt_s, underlying_event == "full", settings.pythia))
+    for name, further in _collisions(process, settings):
+        check_lines(pythia_settings(name, settings.sqrt_s, underlying_event == "full", further))
     _check_energy(settings)
     pools = Path() if isinstance(settings, ZPoleSettings) else pool_folder(settings)
     blocks = [
@@ -204,14 +212,27 @@ def simulate(
     return total.summary()
 
 
-def _longest(settings: SimulationSettings | EventSettings | ZPoleSettings) -> int:
+def _fits(process: str, settings: AnySettings) -> bool:
+    """Whether settings of this type are for this process."""
+    own = OWN.get(process)
+    return type(settings) is own if own else type(settings) not in OWN.values()
+
+
+def _collisions(process: str, settings: AnySettings) -> list[tuple[str, tuple[str, ...]]]:
+    """The processes and further settings of Pythia that the blocks are made of."""
+    if isinstance(settings, LargeJetSettings):
+        return [block_lines(settings, index) for index in range(2 * len(settings.classes))]
+    return [(process, settings.pythia)]
+
+
+def _longest(settings: AnySettings) -> int:
     """Most members of a collection in a row of the ATLAS layout."""
     if isinstance(settings, SimulationSettings):
         return max(settings.selection.tracks_max, settings.selection.flows_max)
     return settings.tracks_max if isinstance(settings, ZPoleSettings) else 0
 
 
-def _check_energy(settings: SimulationSettings | EventSettings | ZPoleSettings) -> None:
+def _check_energy(settings: AnySettings) -> None:
     for line in settings.pythia:
         if line.partition("=")[0].strip().lower() in ("beams:ecm", "beams:ea", "beams:eb"):
             raise InputError(f"'{line}' would not reach the pile-up: set sqrt_s (TeV) instead")

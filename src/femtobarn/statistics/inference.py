@@ -73,15 +73,19 @@ class Model:
         """Exactly what is expected with signal strength mu, at the nominal or at fitted parameters."""
         return self.twin.asimov(self.at(mu, theta))
 
-    def minimum(self, data: Data, mu: float | Tensor | None = None, start: Tensor | None = None) -> Minimum:
-        """Best fit of each data set, with mu free or held."""
-        start = self.twin.parameters.start if start is None else start
-        start = start.expand(len(data.main), -1).clone()
-        held = torch.zeros(start.shape[1], dtype=torch.bool)
+    def minimum(self, data: Data, mu: float | None = None, *starts: Tensor) -> Minimum:
+        """Best fit of each data set, with mu free or held; of fits from several starts (N, P), the lowest.
+
+        Effects that are alike up and down leave a minimum on either side, and a signal that the data refuse
+        pulls hard at them.
+        """
+        points = [start.expand(len(data.main), -1) for start in starts or (self.twin.parameters.start,)]
+        stacked = torch.stack(points)
+        held = torch.zeros(stacked.shape[-1], dtype=torch.bool)
         if mu is not None:
-            start[:, self.twin.poi] = mu
+            stacked[..., self.twin.poi] = mu
             held[self.twin.poi] = True
-        return minimise(self.twin, data, start, held)
+        return lowest(self.twin, data, stacked, held)
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,7 @@ def fit(model: Model, data: Data | None = None, *, mu: float | None = None) -> F
         InputError: when the fit does not converge.
     """
     data = model.observed if data is None else data
-    minimum = _converged(model.minimum(data, mu))
+    minimum = _best(model, data) if mu is None else _converged(model.minimum(data, mu))
     p, theta = model.twin.parameters, minimum.theta
     free = ~(p.fixed | (theta[0] <= p.lower) | (theta[0] >= p.upper))
     if mu is not None:
@@ -183,8 +187,8 @@ def discovery(model: Model, data: Data | None = None) -> Discovery:
         InputError: when a fit does not converge.
     """
     data = model.observed if data is None else data
-    best = _converged(model.minimum(data))
-    nothing = _lowest(model, data, 0.0, best.theta, model.at(0.0))
+    best = _best(model, data)
+    nothing = _converged(model.minimum(data, 0.0, best.theta, model.at(0.0)))
     q0 = max(0.0, float(nothing.deviance[0] - best.deviance[0]))
     mu = float(best.theta[0, model.twin.poi])
     return Discovery(q0**0.5, float(norm.sf(q0**0.5)), q0, mu)
@@ -232,8 +236,8 @@ class _Scan:
 
     def __init__(self, model: Model, data: Data) -> None:
         self.model, self.data = model, data
-        self.best = _converged(model.minimum(data))
-        self.nothing = _lowest(model, data, 0.0, self.best.theta, model.at(0.0))
+        self.best = _best(model, data)
+        self.nothing = _converged(model.minimum(data, 0.0, self.best.theta, model.at(0.0)))
         self.asimov = model.twin.asimov(self.nothing.theta)
         self.both = Data(torch.cat([data.main, self.asimov.main]), torch.cat([data.aux, self.asimov.aux]))
         self.theta = torch.cat([self.best.theta, self.nothing.theta])
@@ -243,8 +247,8 @@ class _Scan:
         """CLs, and the root of q~ of the Asimov data."""
         if mu in self.known:
             return self.known[mu]
-        others = (each.expand(2, -1) for each in (self.nothing.theta, self.model.at(mu)))
-        held = _lowest(self.model, self.both, mu, self.theta, *others)
+        starts = (self.theta, self.nothing.theta, self.model.at(mu))
+        held = _converged(self.model.minimum(self.both, mu, *starts))
         self.theta = held.theta
         mu_hat = float(self.best.theta[0, self.model.twin.poi])
         q = max(0.0, float(held.deviance[0] - self.best.deviance[0])) if mu > mu_hat else 0.0
@@ -276,7 +280,7 @@ def expected_limits(twin: Twin, nothing: Tensor, roots: Floats) -> tuple[Tensor,
     for _ in range(100):
         starts = torch.stack([theta, nothing.expand(count, -1)])
         starts[..., twin.poi] = mu
-        minimum = _lowest_of(twin, data, starts, held)
+        minimum = _converged(lowest(twin, data, starts, held))
         theta = minimum.theta
         root = minimum.deviance.clamp(min=0).sqrt()
         if ((wanted - root).abs() < 1e-7).logical_or(high - low < 1e-9 * mu).all():
@@ -313,26 +317,21 @@ def cls_value(q: float, q_asimov: float) -> tuple[float, float]:
     return float(norm.sf(t + root_asimov) / norm.sf(t)), root_asimov
 
 
-def _lowest(model: Model, data: Data, mu: float, *starts: Tensor) -> Minimum:
-    """The lowest of the fits from several starts (N, P), mu held.
-
-    Effects that are alike up and down leave a minimum on either side, and a signal that the data refuse pulls
-    hard at them.
-    """
-    points = torch.stack(starts)
-    points[..., model.twin.poi] = mu
-    held = torch.zeros(points.shape[-1], dtype=torch.bool)
-    held[model.twin.poi] = True
-    return _lowest_of(model.twin, data, points, held)
-
-
-def _lowest_of(twin: Twin, data: Data, starts: Tensor, held: Tensor) -> Minimum:
-    """The lowest of the fits from several starts (S, N, P), some parameters held."""
+def lowest(twin: Twin, data: Data, starts: Tensor, held: Tensor) -> Minimum:
+    """The lowest of the fits from several starts (S, N, P), some parameters held; one that converged, if any
+    did."""
     many = Data(data.main.repeat(len(starts), 1), data.aux.repeat(len(starts), 1))
-    found = _converged(minimise(twin, many, starts.flatten(0, 1), held))
+    found = minimise(twin, many, starts.flatten(0, 1), held)
     count = len(data.main)
-    rows = found.deviance.reshape(-1, count).argmin(0) * count + torch.arange(count)
+    ranked = torch.where(found.converged, found.deviance, torch.inf).reshape(-1, count)
+    rows = ranked.argmin(0) * count + torch.arange(count)
     return Minimum(*(part[rows] for part in found))
+
+
+def _best(model: Model, data: Data) -> Minimum:
+    """The fit with mu free, begun at the nominal parameters and where the fit without signal ends."""
+    nothing = model.minimum(data, 0.0)
+    return _converged(model.minimum(data, None, model.twin.parameters.start, nothing.theta))
 
 
 def _converged(minimum: Minimum) -> Minimum:

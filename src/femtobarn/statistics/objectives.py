@@ -15,6 +15,7 @@ import torch
 from scipy.stats import norm
 from torch import Tensor
 
+from femtobarn.errors import InputError
 from femtobarn.statistics.inference import expected_limits
 from femtobarn.statistics.minimise import minimise
 from femtobarn.statistics.twin import Twin
@@ -23,10 +24,18 @@ __all__ = ["expected_error", "expected_limit", "expected_significance"]
 
 
 def expected_significance(twin: Twin, mu: float = 1.0) -> Tensor:
-    """Median discovery significance of a signal of strength mu, sqrt(q0) of the Asimov data: a scalar."""
+    """Median discovery significance of a signal of strength mu, sqrt(q0) of the Asimov data: a scalar.
+
+    Raises:
+        InputError: when the fit without signal does not converge.
+    """
     data = twin.asimov(_nominal(twin, mu))
-    nothing = minimise(twin, data, _nominal(twin, 0.0), _only_mu(twin)).theta
-    return twin.deviance(nothing, data).clamp(min=1e-12).sqrt()[0]
+    nothing = minimise(twin, data, _nominal(twin, 0.0), _only_mu(twin))
+    if not nothing.converged.all():
+        raise InputError(
+            "the fit without signal did not converge: is there a bin that only the signal fills?"
+        )
+    return twin.deviance(nothing.theta, data).clamp(min=1e-12).sqrt()[0]
 
 
 def expected_limit(twin: Twin, level: float = 0.95) -> Tensor:

@@ -48,19 +48,19 @@ def throw(twin: Twin, theta: Tensor, count: int, seed: int) -> Data:
     return Data(main, torch.where(p.fixed, p.aux, aux))
 
 
-def q_tilde(model: Model, data: Data, mu: float, start: Tensor | None = None) -> Tensor:
+def q_tilde(model: Model, data: Data, mu: float, *start: Tensor) -> Tensor:
     """Test statistic of upper limits (N,): zero where more than mu is fitted."""
-    best = model.minimum(data, start=start)
-    held = model.minimum(data, mu, best.theta)
+    best = model.minimum(data, None, *start)
+    held = model.minimum(data, mu, best.theta, *start)
     _mostly(best.converged & held.converged)
     above = best.theta[:, model.twin.poi] > mu
     return torch.where(above, 0.0, (held.deviance - best.deviance).clamp(min=0))
 
 
-def q0(model: Model, data: Data, start: Tensor | None = None) -> Tensor:
+def q0(model: Model, data: Data, *start: Tensor) -> Tensor:
     """Test statistic of discovery (N,): zero where no signal is fitted."""
-    best = model.minimum(data, start=start)
-    nothing = model.minimum(data, 0.0, best.theta)
+    best = model.minimum(data, None, *start)
+    nothing = model.minimum(data, 0.0, best.theta, *start)
     _mostly(best.converged & nothing.converged)
     return (nothing.deviance - best.deviance).clamp(min=0)
 

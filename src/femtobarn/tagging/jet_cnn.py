@@ -6,18 +6,17 @@ from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import nn
 
 from femtobarn.data.inputs import Inputs
 from femtobarn.data.ragged import Batch
 from femtobarn.learn.method import Classifier, method
 from femtobarn.learn.training import Training
-from femtobarn.nn.four_momenta import transverse
+from femtobarn.nn.candidates import Candidates, images
 from femtobarn.nn.preprocess import Statistics
-from femtobarn.nn.ragged import segment_sum, summed_at
-from femtobarn.tagging.candidates import Candidates, Cloud, candidate_inputs
+from femtobarn.tagging.candidates import candidate_inputs
 
-__all__ = ["JetCNN", "images"]
+__all__ = ["JetCNN"]
 
 
 @method
@@ -91,31 +90,3 @@ class Network(nn.Module):
         pictures = images(cloud, self.pixels, self.half_width)
         seen = self.convolutions(pictures.unsqueeze(1))
         return {"jet": self.jet(torch.cat([seen, cloud.event], -1))}
-
-
-def images(cloud: Cloud, pixels: int, half_width: float) -> Tensor:
-    """Pictures (B, pixels, pixels) of unit norm; a jet without candidates is black.
-
-    As `physics.jet_images`, in the network, so that a saved one reads candidates.
-    """
-    pt = transverse(cloud.momenta)
-    total = segment_sum(pt, cloud.segments, cloud.jets).clamp(min=1e-12)
-    weight = (pt / cloud.to_tokens(total)).unsqueeze(-1)
-    centred = cloud.place - cloud.to_tokens(segment_sum(weight * cloud.place, cloud.segments, cloud.jets))
-    x, y = centred.unbind(-1)
-    moments = segment_sum(weight * torch.stack([x * y, x * x - y * y], -1), cloud.segments, cloud.jets)
-    angle = cloud.to_tokens(0.5 * torch.atan2(2 * moments[:, 0], moments[:, 1]))
-    cos, sin = torch.cos(angle), torch.sin(angle)
-    turned = torch.stack([x * sin - y * cos, x * cos + y * sin], -1)
-    side = segment_sum(weight * torch.sign(turned), cloud.segments, cloud.jets)
-    turned = turned * cloud.to_tokens(torch.where(side < 0, -1.0, 1.0))
-    cell = torch.floor((turned + half_width) * (pixels / (2 * half_width)))
-    inside = ((cell >= 0) & (cell < pixels)).all(-1)
-    column, row = cell.clamp(0, pixels - 1).long().unbind(-1)
-    flat = (cloud.segments * pixels + row) * pixels + column
-    picture = summed_at(
-        weight.new_zeros(cloud.jets * pixels**2), flat, torch.where(inside, weight.squeeze(-1), 0.0)
-    )
-    picture = picture.view(cloud.jets, pixels, pixels)
-    norm = torch.sqrt(picture.square().sum((1, 2), keepdim=True))
-    return picture / torch.where(norm > 0, norm, 1.0)

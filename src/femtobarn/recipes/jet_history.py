@@ -1,0 +1,177 @@
+"""Ten years of jet taggers on one sample, from trees on substructure to transformers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from femtobarn.data import Sample
+from femtobarn.evaluate.jet_metrics import accuracy, accuracy_gain, background_rejection, one_vs_one_auc
+from femtobarn.evaluate.result import Metric, Result, combine, read_references, with_references
+from femtobarn.learn.training import Training
+from femtobarn.recipes.jet_history_page import Judged, page
+from femtobarn.recipes.jet_history_training import (
+    METHODS,
+    JetHistorySettings,
+    Job,
+    TaggerSettings,
+    said,
+    samples,
+    trained,
+)
+from femtobarn.recipes.run import Run, recipe
+from femtobarn.simulation.jet_classes import JET_CLASSES
+
+EFFICIENCY = dict.fromkeys(JET_CLASSES[1:], 0.5) | {"Hqql": 0.99, "Tbl": 0.995}
+"""Signal efficiency at which JetClass states the rejection of QCD jets."""
+ORDER = (("pfn", "pcnn"), ("pcnn", "particlenet"), ("particlenet", "part"), ("part_plain", "part"))
+"""Pairs that are compared on the same jets."""
+CYCLE = Training(
+    optimiser="adamw", learning_rate=2e-3, weight_decay=0.01, schedule="one-cycle", clip_norm=1.0, keep="best"
+)
+LITE = {"neighbours": 7, "blocks": ((32, 32, 32), (64, 64, 64)), "hidden": 128}
+"""ParticleNet's own small version [1902.08570]."""
+NARROW = {"width": 64, "blocks": 3, "class_blocks": 1, "heads": 4, "embedding": (64,), "dropout": 0.0}
+"""ParT for minutes of one core: a tenth of its weights."""
+SMALL_LORENTZ = {"width": 24, "layers": 3, "dropout": 0.0}
+
+
+def taggers(
+    epochs: dict[str, int], seeds: tuple[int, ...] = (1,), parts: tuple[int, ...] = ()
+) -> dict[str, TaggerSettings]:
+    """Sizes for one core; `seeds` of those that take minutes, `parts` of those whose growth is looked at."""
+    sizes = {"particlenet": LITE, "part": NARROW | {"pair": (32, 32)}, "part_plain": NARROW,
+             "lorentz": SMALL_LORENTZ}  # fmt: skip
+    cheap, scanned = ("pfn", "efn", "cnn", "pcnn"), ("pfn", "particlenet", "part", "lorentz")
+    return {
+        name: TaggerSettings(
+            sizes=sizes.get(name, {}),
+            epochs=epochs.get(name, 1),
+            batch_size=100 if name == "lorentz" else 200,
+            longest=32 if name == "lorentz" else 128,
+            seeds=seeds if name in cheap else seeds[:1],
+            parts=parts if name in scanned else (),
+        )
+        for name in METHODS
+    }
+
+
+SCALES = {
+    "smoke": JetHistorySettings(
+        collisions=2000,
+        training=CYCLE,
+        taggers=taggers({}, parts=(2,)) | {"substructure_bdt": TaggerSettings(sizes={"trees": 10})},
+    ),
+    "quick": JetHistorySettings(
+        collisions=10_000,
+        training=CYCLE,
+        taggers=taggers({"pfn": 8, "efn": 6, "pcnn": 6, "cnn": 4, "particlenet": 4, "part": 3, "lorentz": 2,
+                         "part_plain": 3, "rnn": 4, "abcnet": 2, "graph_network": 2}, parts=(2,)),
+    ),
+    "standard": JetHistorySettings(
+        collisions=50_000,
+        training=CYCLE,
+        taggers=taggers({"pfn": 15, "efn": 10, "pcnn": 12, "cnn": 6, "particlenet": 8, "part": 6,
+                         "lorentz": 5, "part_plain": 6, "rnn": 6, "abcnet": 4,
+                         "graph_network": 3}, (1, 2, 3), (4, 2)),
+    ),
+}  # fmt: skip
+
+
+@recipe(scales=SCALES)
+def jet_history(settings: JetHistorySettings, run: Run) -> Result:
+    """Jet taggers from trees to transformers on the ten classes of JetClass [2202.03772]."""
+    file, splits = samples(settings, run)
+    jobs = jobs_of(settings)
+    if run.only is not None:
+        jobs = [job for job in jobs if job.method == run.only.method and job.seed == run.only.seed]
+    folders = {job: trained(settings, run, job, file, splits) for job in jobs}
+    test = truth(splits["test"])
+    parts = []
+    for job, folder in folders.items():
+        part = Result.start(run.recipe, run.scale, run.seed, run.command)
+        part.sizes = {split: len(sample) for split, sample in splits.items()}
+        part.metrics = measured(job, folder, test, scanned=bool(settings.taggers[job.method].parts))
+        parts.append(part)
+    result = combine(parts)
+    if run.only is not None:
+        return run.part(result)
+    result.metrics += gains(folders, test)
+    result.metrics = with_references(result.metrics, read_references(Path(__file__).with_suffix(".csv")))
+    first = {job.method: folder for job, folder in folders.items() if job.seed == 1 and job.part == 1}
+    for method, folder in first.items():
+        shutil.copytree(folder / "model", run.out / method, dirs_exist_ok=True)
+    result.artifacts = list(first)
+    report = page(settings, run, result, Judged(test.labels, test.weights, splits["test"], first))
+    return run.finish(report, result, settings)
+
+
+def jobs_of(settings: JetHistorySettings) -> list[Job]:
+    """All trainings: each method once, then the smaller samples, then further seeds."""
+    chosen = {name: settings.taggers[name] for name in settings.methods}
+    return [
+        *(Job(name, one.seeds[0]) for name, one in chosen.items()),
+        *(Job(name, seed) for name, one in chosen.items() for seed in one.seeds[1:]),
+        *(Job(name, one.seeds[0], part) for name, one in chosen.items() for part in one.parts),
+    ]
+
+
+class Truth(NamedTuple):
+    """Class and weight of the test jets."""
+
+    labels: NDArray[np.int64]
+    weights: NDArray[np.float64]
+
+
+def truth(test: Sample) -> Truth:
+    """Of the test jets; the weights bring all classes to one spectrum."""
+    assert test.weights is not None
+    return Truth(test.column("jet_label").astype(np.int64), test.weights * test.column("mcEventWeight"))
+
+
+def measured(job: Job, folder: Path, test: Truth, scanned: bool) -> list[Metric]:
+    """What JetClass asks for, and what it cost; of a training on fewer jets the accuracy alone."""
+    probabilities, numbers = said(folder), json.loads((folder / "numbers.json").read_text())
+    make: Any = partial(Metric, method=job.method, sample="ten classes", seeds=[job.seed])
+    right = accuracy(probabilities, *test)
+    found = []
+    if scanned and job.seed == 1:
+        at = {"train_jets": numbers["train_jets"]}
+        found.append(make(name="accuracy_at_size", at=at, value=right.value, error=right.error))
+    if job.part > 1:
+        return found
+    area = one_vs_one_auc(probabilities, *test)
+    found += [
+        make(name="accuracy", value=right.value, error=right.error),
+        make(name="auc", value=area.value, error=area.error),
+    ]
+    for name, efficiency in EFFICIENCY.items():
+        kept = background_rejection(probabilities, *test, JET_CLASSES.index(name), 0, efficiency)
+        limit = None if np.isfinite(kept.value) else kept.lower_limit
+        found.append(make(name="rejection", at={"class": name, "signal_efficiency": efficiency},
+                          value=kept.value, error=kept.error, lower_limit=limit))  # fmt: skip
+    for name in ("parameters", "flops", "train_rate", "predict_rate"):
+        found.append(make(name=name, value=numbers.get(name)))
+    return found
+
+
+def gains(folders: Mapping[Job, Path], test: Truth) -> list[Metric]:
+    """Differences in accuracy on the same jets."""
+    answers: dict[str, list[NDArray[np.float64]]] = {}
+    for job, folder in folders.items():
+        if job.part == 1:
+            answers.setdefault(job.method, []).append(said(folder))
+    found = []
+    for before, after in ORDER:
+        if before in answers and after in answers:
+            gain = accuracy_gain(answers[before], answers[after], *test)
+            found.append(Metric(name="accuracy_gain", at={"over": before}, method=after, sample="ten classes",
+                                value=gain.value, error=gain.error))  # fmt: skip
+    return found
