@@ -70,22 +70,19 @@ class RmmSearchSettings(Settings):
     resolution: float = 0.04
 
 
-def _cocktail(thousands: float) -> dict[str, int]:
-    """Collisions by source, all sizes in proportion."""
-    shares = {"w_jets": 100, "z_jets": 30, "ttbar_1l": 40, "ttbar_2l": 8, "single_top": 8, "ww": 6,
-              "dijet": 80}  # fmt: skip
-    return {name: round(thousands * share) for name, share in shares.items()}
-
-
+QUICK = {"w_jets": 12_000, "z_jets": 4_000, "ttbar_1l": 4_800, "ttbar_2l": 1_120, "single_top": 1_200,
+         "ww": 800, "dijet": 9_600}  # fmt: skip
 SCALES = {
     "smoke": RmmSearchSettings(
         backgrounds={"w_jets": 1200, "ttbar_1l": 600, "dijet": 600}, signals=200,
         benchmarks=("leptoquarks",), regions=(50.0, 20.0), epochs=2, toys=60, trials=40, masses=4,
         widths=(0.0,),
     ),
-    "quick": RmmSearchSettings(backgrounds=_cocktail(120), signals=1_000, epochs=20),
-    "standard": RmmSearchSettings(backgrounds=_cocktail(1000), signals=4_000, seeds=(1, 2, 3), toys=10_000,
-                                  trials=5_000),
+    "quick": RmmSearchSettings(backgrounds=QUICK, signals=1_000, epochs=20),
+    "standard": RmmSearchSettings(
+        backgrounds=QUICK | {"w_jets": 100_000, "ttbar_1l": 15_000, "dijet": 24_000}, signals=4_000,
+        seeds=(1, 2, 3), epochs=20, toys=4_000, trials=2_000,
+    ),
 }  # fmt: skip
 
 
