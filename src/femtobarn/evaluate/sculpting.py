@@ -92,11 +92,11 @@ def shapes_figure(
             top.stairs(count / norm / width, edges, color=line.colour, linestyle=line.dash, linewidth=1.8,
                        label=line.label)  # fmt: skip
             ratio, error = (
-                x / norm / np.maximum(share, 1e-12) for x in (count, np.sqrt(np.maximum(count, 1)))
+                x / norm / np.where(share > 0, share, np.nan) for x in (count, np.sqrt(np.maximum(count, 1)))
             )
             x = centre + width * 0.12 * (k - (len(passed) - 1) / 2)
             bottom.errorbar(x, ratio, error, color=line.colour, fmt=line.marker, markersize=4, elinewidth=1)
-            highest = max(highest, float((ratio + error).max()))
+            highest = max(highest, float(np.nanmax(ratio + error)))
         bottom.axhline(1, color="0.5", linewidth=1, linestyle=":")
         for axes in (top, bottom):
             if window:

@@ -45,7 +45,7 @@ SHOWERS = {
     "no colour reconnection": ("ColourReconnection:reconnect = off",),
     "Vincia": ("PartonShowers:model = 2",),
 }
-MASS = np.linspace(0.0, 300.0, 31)
+MASS = np.linspace(20.0, 260.0, 17)
 SIGNALS = ("Hbb", "Wqq", "Tbqq")
 """Whose taggers may shape the mass of q/g jets."""
 
@@ -190,7 +190,10 @@ def masses(one: Judged, mass: NDArray[Any]) -> list[Metric]:
     qcd, found = one.labels == 0, []
     for method, p in one.answers.items():
         for name in SIGNALS:
-            kept = sculpting(mass[qcd], passing(p, one, name)[qcd], MASS, one.weights[qcd])
+            passed = passing(p, one, name)[qcd]
+            if not passed.any():
+                continue
+            kept = sculpting(mass[qcd], passed, MASS, one.weights[qcd])
             at = {"class": name, "signal_efficiency": 0.5}
             found.append(
                 Metric(name="mass_sculpting", at=at, method=method, sample="Pythia", value=kept.distance,
@@ -221,7 +224,7 @@ def page(settings: RobustnessSettings, run: Run, result: Result, one: Judged, ma
         report.table([title, *names], rows)
     curves = {name: confidence(p, one) for name, p in one.answers.items()}
     report.figure(
-        reliability_figure(curves, lines, CAPTION, of="the likeliest class"),
+        reliability_figure(curves, lines, CAPTION, of="the first guess"),
         "How often the likeliest class is the true one.", "reliability",
     )  # fmt: skip
     qcd = one.labels == 0
