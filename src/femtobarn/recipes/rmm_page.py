@@ -78,8 +78,10 @@ def _answer(settings: Any, report: Report, result: Result, count: int) -> None:
     inputs = _value(result.find("inputs", "rmm_autoencoder", "all"))
     alarm = result.find("false_alarm_rate", "search", "background", size=0.05)
     gains = [metric for metric in result.metrics if metric.name == "gain" and metric.value is not None]
-    best = max((metric for metric in gains if metric.method == "rmm_autoencoder"),
-               key=lambda metric: metric.value or 0.0, default=None)  # fmt: skip
+    best, plain = (
+        max((metric for metric in gains if metric.method == method), key=_value, default=None)
+        for method in ("rmm_autoencoder", "scalar_sum")
+    )
     text = (
         f"An autoencoder of **{inputs:.0f} cells** of the rapidity-mass matrix learns from a tenth of a "
         "simulated cocktail, and the events it rebuilds worst are searched in nine pair masses. "
@@ -88,6 +90,11 @@ def _answer(settings: Any, report: Report, result: Result, count: int) -> None:
         text += (
             f"The largest gain in significance is **{shown_metric(best)}**, for {SIGNALS[best.sample].text} "
             f"in the region of {best.at['region']:g} pb. "
+        )
+    if plain:
+        text += (
+            f"A plain cut on the sum of all transverse momenta gains up to **{shown_metric(plain)}** "
+            f"({SIGNALS[plain.sample].text}, {plain.at['region']:g} pb). "
         )
     if alarm:
         rate = shown(100 * _value(alarm), 100 * (alarm.error or 0))
@@ -128,7 +135,7 @@ def _gains(settings: Any, report: Report, result: Result, outcome: Outcome, capt
         "several trainings, their spread. Sum pT: regions of the same cross-section made by a cut on the sum "
         "of all transverse momenta. > : too few simulated background events pass, 95 % limit.",
     )  # fmt: skip
-    labels = [SIGNALS[name].text for name in outcome.signals]
+    labels = [_drawn(name) for name in outcome.signals]
     names = [("rmm_autoencoder", region) for region in settings.regions]
     names += [("scalar_sum", settings.regions[-1])]
     shown_gains, lines = {}, {}
@@ -142,12 +149,12 @@ def _gains(settings: Any, report: Report, result: Result, outcome: Outcome, capt
         for name in outcome.signals:
             metric = result.find("gain", method, name, region=region)
             if metric and metric.value is not None:
-                some[SIGNALS[name].text] = (
+                some[_drawn(name)] = (
                     metric.value,
                     float(np.hypot(metric.error or 0, metric.error_seed or 0)),
                 )
             elif metric and metric.lower_limit is not None:
-                some[SIGNALS[name].text] = (metric.lower_limit, float("nan"))
+                some[_drawn(name)] = (metric.lower_limit, float("nan"))
         shown_gains[key] = some
     report.figure(gain_figure(shown_gains, labels, lines, caption),
                   "Gain in significance in the mass window of each signal; arrows are lower limits.",
@@ -164,7 +171,7 @@ def _scores(settings: Any, report: Report, result: Result, outcome: Outcome, cap
         mine = label == name
         parts.append(Stack(outcome.scores["background"][mine], background.weight[mine], COLOURS[name], name))
     chosen = list(outcome.signals)[:4]
-    texts = {name: SIGNALS[name].text.partition(", ")[0].replace("pairs of ", "") for name in chosen}
+    texts = {name: _drawn(name).partition(", ")[0].replace("pairs of ", "") for name in chosen}
     cuts = {f"{region:g} pb": _value(result.find("cut", "rmm_autoencoder", "background", region=region))
             for region in settings.regions}  # fmt: skip
     signals = {name: outcome.scores[name] for name in chosen}
@@ -260,6 +267,11 @@ def _region(settings: Any, report: Report, region: str, spectra: Mapping[str, Se
         )  # fmt: skip
         report.figure(figure, f"95 % CLs limits on a Gaussian signal in m({PLAIN[mass]}), {region}.",
                       f"limit-{name}-{mass}", small=True)  # fmt: skip
+
+
+def _drawn(name: str) -> str:
+    """What a signal is called in figures, whose fonts have no raised plus sign."""
+    return SIGNALS[name].text.replace("⁺", "$^+$")
 
 
 def _value(metric: Metric | None) -> float:

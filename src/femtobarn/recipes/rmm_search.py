@@ -81,7 +81,7 @@ SCALES = {
     "quick": RmmSearchSettings(backgrounds=QUICK, signals=1_000, epochs=20),
     "standard": RmmSearchSettings(
         backgrounds=QUICK | {"w_jets": 100_000, "ttbar_1l": 15_000, "dijet": 24_000}, signals=4_000,
-        seeds=(1, 2, 3), epochs=20, toys=4_000, trials=2_000,
+        seeds=(1, 2, 3), epochs=20, toys=2_000, trials=1_000,
     ),
 }  # fmt: skip
 

@@ -32,8 +32,10 @@ TERMS = (3, 4, 5)
 """Numbers of parameters that an F-test chooses from."""
 SIZE = 0.05
 """Of the F-tests, and of the false alarms."""
-LOWEST, HIGHEST, STEP = 100.0, 8000.0, 0.06
-"""GeV, and width of the bins in the logarithm of the mass."""
+LOWEST, HIGHEST = 100.0, 8000.0
+"""GeV."""
+STEPS = (0.06, 0.12, 0.24)
+"""Widths of bins in the logarithm of the mass: the finest that gives enough bins is taken."""
 FEWEST_BINS = 8
 GOODNESS = 0.01
 """Smallest probability of the deviance; a spectrum begins where it is reached."""
@@ -100,19 +102,21 @@ def smooth(mass: NDArray[np.float32], weight: Array, sqrt_s: float) -> Smooth | 
     Raises:
         InputError: when the weights of a bin sum to less than nothing.
     """
-    edges = np.exp(np.arange(np.log(LOWEST), np.log(HIGHEST), STEP))
-    within = (mass >= edges[0]) & (mass < edges[-1])
-    if not within.any():
-        return None
-    total = Spectrum.fill(mass[within], edges, weight[within], "the simulated spectrum").counts
-    square = np.histogram(mass[within], edges, weights=weight[within] ** 2)[0]
-    known = np.flatnonzero(total > 0)
-    peak = int((total / np.diff(edges)).argmax())
-    end = peak + int(np.argmin(np.append(total[peak:] > 0, False)))
-    for first in range(peak + 1, end - FEWEST_BINS + 1):
-        rows = slice(first, end)
-        if known.size and (found := _smooth(edges[first : end + 1], total[rows], square[rows], sqrt_s)):
-            return found
+    for step in STEPS:
+        edges = np.exp(np.arange(np.log(LOWEST), np.log(HIGHEST), step))
+        within = (mass >= edges[0]) & (mass < edges[-1])
+        if not within.any():
+            return None
+        # Not np.histogram, whose sums of weights are differences: small ones beside large ones are lost.
+        place = np.searchsorted(edges, mass[within], side="right") - 1
+        total, square = (np.bincount(place, weight[within] ** k, len(edges) - 1) for k in (1, 2))
+        Spectrum.of(edges, total, "the simulated spectrum")
+        peak = int((total / np.diff(edges)).argmax())
+        end = peak + int(np.argmin(np.append(total[peak:] > 0, False)))
+        for first in range(peak + 1, end - FEWEST_BINS + 1):
+            rows = slice(first, end)
+            if found := _smooth(edges[first : end + 1], total[rows], square[rows], sqrt_s):
+                return found
     return None
 
 
