@@ -248,8 +248,8 @@ def page(
         "Jets of R = 0.8 and 500 < pT < 1000 GeV, the tops' spectrum brought to that of QCD. The isolation "
         "forest reads mass, τ21, τ32, D2 and multiplicity; pictures are of pT in angles, compared as they "
         "are or as square roots, by the normalised autoencoder too; LoLa reads 40 four-vectors; the Lund "
-        "tree is that of Cambridge/Aachen above kT = 1 GeV. The jet mass learns nothing: it is a cut by who knows "
-        "which class is heavier."
+        "tree is that of Cambridge/Aachen above kT = 1 GeV. The jet mass learns nothing: it is a cut by who "
+        "knows which class is heavier."
     )
     rows = []
     for name in shown:
