@@ -49,7 +49,7 @@ def answer(run: Run, folder: Path, sample: Sample) -> Floats:
             np.save(file, np.stack(columns, 1).astype(np.float32))
 
     key = {"model": folder.name, "sample": sample.files[0].name}
-    stage = f"{folder.name} on {sample.name}"
+    stage = f"{folder.name} {sample.name}"
     path = run.cached(stage, key, build, code=["recipes.jet_history_training"], suffix=".npy")
     return np.asarray(np.load(path), dtype=np.float64)
 

@@ -43,6 +43,8 @@ CURVES = ("pfn", "substructure_bdt", "efn", "cnn", "pcnn", "particlenet", "part"
 DRAWN = ("Hbb", "Tbqq", "Wqq", "H4q")
 CAPTION = Caption(sample="anti-$k_t$ R = 0.8, $500 < p_T < 1000$ GeV")
 PICTURED = 20_000
+COSTS = (("flops", 1e6, "Million FLOPs per jet"), ("parameters", 1e3, "Thousand weights"),
+         ("predict_rate", 1e3, "Thousand jets per second and core"))  # fmt: skip
 
 
 class Judged(NamedTuple):
@@ -154,24 +156,16 @@ def against_qcd(p: NDArray[np.float64], test: Judged, signal: int) -> tuple[Surv
 
 def costs(report: Report, result: Result, labels: Mapping[str, str], lines: Any) -> None:
     """Accuracy against FLOPs, weights and speed."""
-    for what, axis in (("flops", "FLOPs per jet"), ("parameters", "Weights"),
-                       ("predict_rate", "Thousand jets per second and core")):  # fmt: skip
+    for what, unit, axis in COSTS:
         points = {}
         for name in labels:
             right, price = result.find("accuracy", name), result.find(what, name)
             if right and price and right.value and price.value:
-                unit = 1000 if what == "predict_rate" else 1
-                points[name] = (
-                    price.value / unit,
-                    right.value,
-                    math.hypot(right.error or 0, right.error_seed or 0),
-                )
+                error = math.hypot(right.error or 0, right.error_seed or 0)
+                points[name] = (price.value / unit, right.value, error)
         if len(points) > 1:
-            report.figure(
-                cost_figure(points, lines, CAPTION, cost=axis),
-                f"Accuracy against {axis[0].lower() + axis[1:] if what != 'flops' else axis}.",
-                f"cost-{what}",
-            )
+            figure = cost_figure(points, lines, CAPTION, cost=axis)
+            report.figure(figure, f"Accuracy against {axis[:1].lower()}{axis[1:]}.", f"cost-{what}")
 
 
 def growth(report: Report, result: Result, labels: Mapping[str, str]) -> None:
