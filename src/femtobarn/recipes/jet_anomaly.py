@@ -40,8 +40,11 @@ from femtobarn.physics.substructure import energy_correlators, n_subjettiness
 from femtobarn.progress import progress_bar
 from femtobarn.recipes.run import Run, Settings, recipe
 from femtobarn.simulation import LargeJetSettings, simulate
+from femtobarn.simulation.jet_classes import JET_CLASSES
 
 CLASSES = ("QCD", "Tbqq")
+TOP = (JET_CLASSES.index("Tbqq"), JET_CLASSES.index("Tbqq") + 1)
+CODE = ["simulation.simulate", "physics.lund", "physics.substructure"]
 SPECTRUM = {"pt": np.linspace(500, 1000, 11).tolist()}
 SUBSTRUCTURE = ("mass", "tau21", "tau32", "d2", "multiplicity")
 SPLITS = {"train": (0, 4), "valid": (4, 5), "test": (5, 10)}
@@ -81,7 +84,7 @@ class JetAnomalySettings(Settings):
     """What differs between the scales.
 
     Attributes:
-        collisions: simulated, half of QCD and half of top pairs.
+        collisions: simulated, a tenth of them of QCD and a tenth of top pairs.
         training: of the networks.
         seeds: of the trainings.
         methods: those compared.
@@ -94,11 +97,11 @@ class JetAnomalySettings(Settings):
     methods: tuple[str, ...] = tuple(METHODS)
 
 
-SHORT = JetAnomalySettings(collisions=4_000).training
+SHORT = JetAnomalySettings(collisions=1).training
 SCALES = {
-    "smoke": JetAnomalySettings(collisions=400, training=SHORT.with_(epochs=1, batch_size=20)),
-    "quick": JetAnomalySettings(collisions=4_000, training=SHORT.with_(batch_size=50)),
-    "standard": JetAnomalySettings(collisions=40_000, seeds=(1, 2, 3)),
+    "smoke": JetAnomalySettings(collisions=2_000, training=SHORT.with_(epochs=1, batch_size=20)),
+    "quick": JetAnomalySettings(collisions=10_000, training=SHORT.with_(batch_size=50)),
+    "standard": JetAnomalySettings(collisions=50_000, seeds=(1, 2)),
 }
 
 
@@ -135,23 +138,25 @@ def jet_anomaly(settings: JetAnomalySettings, run: Run) -> Result:
 
 
 def prepared(settings: JetAnomalySettings, run: Run) -> Sample:
-    """Jets with substructure, and their Lund tree as `branchings`."""
-    detector = LargeJetSettings(classes=CLASSES)
+    """QCD and top jets with substructure, and their Lund tree as `branchings`; of the sample of ten classes
+    that `jet_history` simulates too."""
+    detector = LargeJetSettings()
+
+    def simulated(path: Path) -> None:
+        with progress_bar("simulate jets", "collisions") as progress:
+            simulate("jets", settings.collisions, path, seed=run.seed, workers=run.workers, settings=detector,
+                     progress=progress)  # fmt: skip
 
     def build(path: Path) -> None:
-        raw = path.with_name(f"{path.name}.raw.parquet")
-        with progress_bar("simulate jets", "collisions") as progress:
-            simulate("jets", settings.collisions, raw, seed=run.seed, workers=run.workers, settings=detector,
-                     progress=progress)  # fmt: skip
-        rows = with_structure(open_sample(raw).read(), detector.calorimeter.jet_radius)
+        jets = open_sample(raw).select(jet_label=(0, 1)), open_sample(raw).select(jet_label=TOP)
+        rows = with_structure(ak.concatenate([one.read() for one in jets]), detector.calorimeter.jet_radius)
         with atomic(path) as temporary:
             ak.to_parquet(rows, temporary)
-        raw.unlink()
 
-    key = {"collisions": settings.collisions, "seed": run.seed, "settings": detector.model_dump(mode="json")}
-    code = ["simulation.simulate", "physics.lund", "physics.substructure"]
-    path = run.cached("jets", key, build, code=code, suffix=".parquet")
-    return from_memory(ak.from_parquet(path), {"jet_label": list(LargeJetSettings().classes)}, name="jets")
+    key = {"events": settings.collisions, "seed": run.seed, "settings": detector.model_dump(mode="json")}
+    raw = run.cached("simulate jets", key, simulated, code=["simulation.simulate"], suffix=".parquet")
+    path = run.cached("structure", key, build, code=CODE, suffix=".parquet")
+    return from_memory(ak.from_parquet(path), {"jet_label": list(JET_CLASSES)}, name="jets")
 
 
 def with_structure(jets: ak.Array, radius: float) -> ak.Array:
@@ -188,8 +193,8 @@ def part(jets: Sample, split: str, name: str | None = None) -> Sample:
 def inputs(method: Scorer) -> Inputs:
     """A method's own, or substructure for one of columns."""
     if isinstance(method, IsolationForest):
-        logarithms = [Feature(name=name, transform="log") for name in ("mass", "d2")]
-        return Inputs(event=[*logarithms, "tau21", "tau32", "multiplicity"], weight="mcEventWeight")
+        wide = [Feature(name=name, transform="asinh") for name in ("mass", "d2")]
+        return Inputs(event=[*wide, "tau21", "tau32", "multiplicity"], weight="mcEventWeight")
     return method.default_inputs()
 
 
@@ -207,7 +212,7 @@ def scored(settings: JetAnomalySettings, run: Run, name: str, direction: Directi
 
     key = {"method": method.parameters, "collisions": settings.collisions, "usual": direction.usual,
            "training": settings.training.model_dump(mode="json"), "seed": [run.seed, seed]}  # fmt: skip
-    code = ["simulation.simulate", "physics.lund", "physics.substructure", "learn", type(method).__module__]
+    code = [*CODE, "learn", type(method).__module__]
     path = run.cached(f"{name} of {direction.usual} {seed}", key, build, code=code, suffix=".npy")
     return np.asarray(np.load(path), dtype=np.float64)
 
