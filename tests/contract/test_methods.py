@@ -70,6 +70,8 @@ def fitted() -> Any:
 def make(name: str, item: str = "", network: bool = False) -> Any:
     """A new method; skips what it is exempt from, and items on networks where there is none."""
     cls = registry.find("methods", name)
+    if hasattr(cls, "needs"):
+        pytest.importorskip(cls.needs)
     if network and not cls.trains_network:
         pytest.skip("a classical method")
     if item in cls.contract_exempt:

@@ -16,6 +16,7 @@ from femtobarn.statistics.minimise import minimise
 from femtobarn.statistics.objectives import expected_error, expected_limit, expected_significance
 from femtobarn.statistics.postfit import impacts, yields
 from femtobarn.statistics.toys import q0, throw, toy_cls, toy_discovery
+from femtobarn.statistics.twin import Data
 
 
 def simulated(values) -> Hist:
@@ -156,3 +157,31 @@ def test_the_tutorial_runs(capsys):
     one_cut, bins, with_systematics, limit = found
     assert bins > one_cut and with_systematics < bins and 0.3 < limit < 0.7
     assert len(names["figure"].axes) == 2 and len(names["stack"].axes) == 2
+
+
+def test_yields_below_zero_count_as_nothing():
+    """Shapes that together take more than there is: a count of zero pulls the fit there, where it rests."""
+    shapes = [Systematic(name, [1.7, 20.0], [0.3, 20.0]) for name in ("one", "two")]
+    channel = Channel("SR", [Process("s", [1e-3, 5.0], signal=True), Process("b", [1.0, 20.0], shapes)])
+    model = Model.of(workspace([channel]))
+    start = model.twin.parameters.start
+    places = [model.twin.parameters.names.index(name) for name in ("one", "two")]
+    scan = model.at(0.0).expand(4001, -1).clone()
+    scan[:, places] = torch.linspace(-4, 4, 4001, dtype=start.dtype)[:, None]  # both alike
+    assert (model.twin.expected(scan) >= 0).all() and float(model.twin.expected(scan)[0, 0]) < 1e-9
+    for count, pull in ((0.0, -2.5), (0.0, 0.0), (0.0, -0.8), (1.0, -2.5)):
+        aux = start.clone()
+        aux[places] = pull
+        data = Data(torch.tensor([[count, 20.0]], dtype=start.dtype), aux[None])
+        found = model.minimum(data, 0.0)
+        lowest = model.twin.deviance(scan, Data(*(part.expand(4001, -1) for part in data))).min()
+        assert bool(found.converged)
+        assert float(lowest) - 2e-3 < float(found.deviance) < float(lowest) + 1e-9
+
+
+def test_a_count_where_nothing_is_expected_is_no_fit(model):
+    twin = model.twin
+    nothing = twin.with_(nominal=torch.where(twin.bin == 0, 0.0, twin.nominal),
+                         shape_up=0 * twin.shape_up, shape_down=0 * twin.shape_down)  # fmt: skip
+    assert bool(minimise(twin, model.observed).converged)
+    assert not minimise(nothing, model.observed).converged

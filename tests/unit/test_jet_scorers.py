@@ -8,8 +8,10 @@ import torch
 from femtobarn.anomaly.image_autoencoder import ImageAutoencoder, pictures
 from femtobarn.anomaly.lola_autoencoder import LolaAutoencoder, local
 from femtobarn.anomaly.lund_autoencoder import LundAutoencoder
+from femtobarn.anomaly.normalised_autoencoder import NormalisedAutoencoder, langevin
 from femtobarn.data.packing import to_batch
 from femtobarn.data.ragged import Batch
+from femtobarn.learn.scorer import Scorer
 from femtobarn.nn.candidates import Candidates
 from femtobarn.nn.four_momenta import minkowski
 from femtobarn.physics.jet_images import jet_images
@@ -33,7 +35,7 @@ def jets(count: int, seed: int = 1) -> ak.Array:
                    "mcEventWeight": np.ones(count)}, depth_limit=1)  # fmt: skip
 
 
-def batch_of(array: ak.Array, method: ImageAutoencoder | LolaAutoencoder) -> tuple[Candidates, Batch]:
+def batch_of(array: ak.Array, method: Scorer) -> tuple[Candidates, Batch]:
     inputs = method.default_inputs()
     return Candidates(inputs, None), to_batch(array, inputs)
 
@@ -142,3 +144,30 @@ def test_lund_autoencoder_hears_neighbours_alone() -> None:
     network(batch)["score"][0].backward()
     gradient = batch.collections["branchings"].values.grad
     assert gradient is not None and gradient[:6, :3].any(1).all() and not gradient[6:].any()
+
+
+def test_langevin_draws_from_the_density() -> None:
+    torch.manual_seed(1)
+    start = torch.zeros(4000, 1)
+    found = langevin(start, lambda x: 0.1 * x.square().sum(-1), 400, 0.05, (2 * 0.05) ** 0.5, lambda x: x)
+    assert float(found.var()) == pytest.approx(1 / 0.2, rel=0.1)  # exp(-0.1 x^2)
+    assert float(found.mean()) == pytest.approx(0, abs=0.15)
+
+
+def test_normalised_autoencoder_draws_samples_after_pretraining() -> None:
+    method = NormalisedAutoencoder(pixels=7, filters=4, pretraining=1)
+    torch.manual_seed(1)
+    network = method.network(method.default_inputs()).train()
+    _, batch = batch_of(jets(20), method)
+    assert set(network(batch)) == {"score"}
+    output = network(batch)
+    assert output["sampled"].shape == (20,)
+    # The gradient of the sampled energy pushes it up, as the loss has it with a minus.
+    terms = method.loss(output, batch)
+    sampled = output["sampled"].detach()
+    assert float(terms["model"].detach()) == pytest.approx(
+        float(0.1 * sampled.square().mean() - sampled.mean())
+    )
+    samples = network.sample(50)
+    assert not samples.requires_grad and bool(((samples >= 0) & (samples <= 1)).all())
+    assert set(network.eval()(batch)) == {"score"}

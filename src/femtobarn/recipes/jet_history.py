@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from femtobarn.data import Sample
 from femtobarn.evaluate.jet_metrics import accuracy, accuracy_gain, background_rejection, one_vs_one_auc
 from femtobarn.evaluate.result import Metric, Result, combine, read_references, with_references
 from femtobarn.learn.training import Training
+from femtobarn.recipes.jet_history_answers import answer, joined, more_jets, truth
 from femtobarn.recipes.jet_history_page import Judged, page
 from femtobarn.recipes.jet_history_training import (
     METHODS,
@@ -29,6 +29,7 @@ from femtobarn.recipes.jet_history_training import (
 from femtobarn.recipes.run import Run, recipe
 from femtobarn.simulation.jet_classes import JET_CLASSES
 
+Floats = NDArray[np.float64]
 EFFICIENCY = dict.fromkeys(JET_CLASSES[1:], 0.5) | {"Hqql": 0.99, "Tbl": 0.995}
 """Signal efficiency at which JetClass states the rejection of QCD jets."""
 ORDER = (("pfn", "pcnn"), ("pcnn", "particlenet"), ("particlenet", "part"), ("part_plain", "part"))
@@ -63,20 +64,33 @@ def taggers(
     }
 
 
+class HistorySettings(JetHistorySettings):
+    """What differs between the scales.
+
+    Attributes:
+        collisions_judged: simulated besides, of another seed, for judging alone.
+    """
+
+    collisions_judged: int
+
+
 SCALES = {
-    "smoke": JetHistorySettings(
+    "smoke": HistorySettings(
         collisions=2000,
+        collisions_judged=2000,
         training=CYCLE,
         taggers=taggers({}, parts=(2,)) | {"substructure_bdt": TaggerSettings(sizes={"trees": 10})},
     ),
-    "quick": JetHistorySettings(
+    "quick": HistorySettings(
         collisions=10_000,
+        collisions_judged=10_000,
         training=CYCLE,
         taggers=taggers({"pfn": 8, "efn": 6, "pcnn": 6, "cnn": 4, "particlenet": 4, "part": 3, "lorentz": 2,
                          "part_plain": 3, "rnn": 4, "abcnet": 2, "graph_network": 2}, parts=(2,)),
     ),
-    "standard": JetHistorySettings(
+    "standard": HistorySettings(
         collisions=50_000,
+        collisions_judged=40_000,
         training=CYCLE,
         taggers=taggers({"pfn": 15, "efn": 10, "pcnn": 12, "cnn": 6, "particlenet": 8, "part": 6,
                          "lorentz": 5, "part_plain": 6, "rnn": 6, "abcnet": 4,
@@ -86,30 +100,38 @@ SCALES = {
 
 
 @recipe(scales=SCALES)
-def jet_history(settings: JetHistorySettings, run: Run) -> Result:
+def jet_history(settings: HistorySettings, run: Run) -> Result:
     """Jet taggers from trees to transformers on the ten classes of JetClass [2202.03772]."""
     file, splits = samples(settings, run)
     jobs = jobs_of(settings)
     if run.only is not None:
         jobs = [job for job in jobs if job.method == run.only.method and job.seed == run.only.seed]
     folders = {job: trained(settings, run, job, file, splits) for job in jobs}
-    test = truth(splits["test"])
+    further = more_jets(run, "for judging", settings.collisions_judged, settings.simulation)
+    splits["test"] = joined(splits["test"], further)
+    answers = {
+        job: np.concatenate([said(folder), answer(run, folder, further)]) for job, folder in folders.items()
+    }
+    test = Truth(*truth(splits["test"]))
     parts = []
     for job, folder in folders.items():
         part = Result.start(run.recipe, run.scale, run.seed, run.command)
         part.sizes = {split: len(sample) for split, sample in splits.items()}
-        part.metrics = measured(job, folder, test, scanned=bool(settings.taggers[job.method].parts))
+        part.metrics = measured(
+            job, answers[job], folder, test, scanned=bool(settings.taggers[job.method].parts)
+        )
         parts.append(part)
     result = combine(parts)
     if run.only is not None:
         return run.part(result)
-    result.metrics += gains(folders, test)
+    result.metrics += gains(answers, test)
     result.metrics = with_references(result.metrics, read_references(Path(__file__).with_suffix(".csv")))
     first = {job.method: folder for job, folder in folders.items() if job.seed == 1 and job.part == 1}
     for method, folder in first.items():
         shutil.copytree(folder / "model", run.out / method, dirs_exist_ok=True)
     result.artifacts = list(first)
-    report = page(settings, run, result, Judged(test.labels, test.weights, splits["test"], first))
+    judged = {job.method: answers[job] for job, folder in folders.items() if folder in first.values()}
+    report = page(settings, run, result, Judged(*test, splits["test"], first, judged))
     return run.finish(report, result, settings)
 
 
@@ -130,15 +152,9 @@ class Truth(NamedTuple):
     weights: NDArray[np.float64]
 
 
-def truth(test: Sample) -> Truth:
-    """Of the test jets; the weights bring all classes to one spectrum."""
-    assert test.weights is not None
-    return Truth(test.column("jet_label").astype(np.int64), test.weights * test.column("mcEventWeight"))
-
-
-def measured(job: Job, folder: Path, test: Truth, scanned: bool) -> list[Metric]:
+def measured(job: Job, probabilities: Floats, folder: Path, test: Truth, scanned: bool) -> list[Metric]:
     """What JetClass asks for, and what it cost; of a training on fewer jets the accuracy alone."""
-    probabilities, numbers = said(folder), json.loads((folder / "numbers.json").read_text())
+    numbers = json.loads((folder / "numbers.json").read_text())
     make: Any = partial(Metric, method=job.method, sample="ten classes", seeds=[job.seed])
     right = accuracy(probabilities, *test)
     found = []
@@ -162,16 +178,16 @@ def measured(job: Job, folder: Path, test: Truth, scanned: bool) -> list[Metric]
     return found
 
 
-def gains(folders: Mapping[Job, Path], test: Truth) -> list[Metric]:
+def gains(answers: Mapping[Job, Floats], test: Truth) -> list[Metric]:
     """Differences in accuracy on the same jets."""
-    answers: dict[str, list[NDArray[np.float64]]] = {}
-    for job, folder in folders.items():
+    of: dict[str, list[Floats]] = {}
+    for job, probabilities in answers.items():
         if job.part == 1:
-            answers.setdefault(job.method, []).append(said(folder))
+            of.setdefault(job.method, []).append(probabilities)
     found = []
     for before, after in ORDER:
-        if before in answers and after in answers:
-            gain = accuracy_gain(answers[before], answers[after], *test)
+        if before in of and after in of:
+            gain = accuracy_gain(of[before], of[after], *test)
             found.append(Metric(name="accuracy_gain", at={"over": before}, method=after, sample="ten classes",
                                 value=gain.value, error=gain.error))  # fmt: skip
     return found

@@ -28,7 +28,7 @@ from femtobarn.evaluate.style import Caption, lines_for
 from femtobarn.learn.model_files import load
 from femtobarn.physics.jet_images import jet_images
 from femtobarn.physics.kinematics import pt_eta_phi, wrap
-from femtobarn.recipes.jet_history_training import METHODS, JetHistorySettings, said
+from femtobarn.recipes.jet_history_training import METHODS, JetHistorySettings
 from femtobarn.recipes.run import Run
 from femtobarn.simulation.jet_classes import JET_CLASSES
 from femtobarn.statistics.estimate import Estimate
@@ -43,15 +43,18 @@ CURVES = ("pfn", "substructure_bdt", "efn", "cnn", "pcnn", "particlenet", "part"
 DRAWN = ("Hbb", "Tbqq", "Wqq", "H4q")
 CAPTION = Caption(sample="anti-$k_t$ R = 0.8, $500 < p_T < 1000$ GeV")
 PICTURED = 20_000
+COSTS = (("flops", 1e6, "Million FLOPs per jet"), ("parameters", 1e3, "Thousand weights"),
+         ("predict_rate", 1e3, "Thousand jets per second and core"))  # fmt: skip
 
 
 class Judged(NamedTuple):
-    """The test jets, and the trainings of the first seed."""
+    """The jets judged, and of the first seed the trainings and what they say."""
 
     labels: NDArray[np.int64]
     weights: NDArray[np.float64]
     sample: Sample
     folders: Mapping[str, Path]
+    answers: Mapping[str, NDArray[np.float64]]
 
 
 def page(settings: JetHistorySettings, run: Run, result: Result, test: Judged) -> Report:
@@ -71,7 +74,7 @@ def page(settings: JetHistorySettings, run: Run, result: Result, test: Judged) -
     order(report, result)
     report.section("Rejection of quark and gluon jets")
     rejections(report, result, labels)
-    drawn = {name: said(test.folders[name]) for name in CURVES if name in test.folders}
+    drawn = {name: test.answers[name] for name in CURVES if name in test.folders}
     for signal in DRAWN:
         figure = rejection_figure(
             {name: against_qcd(p, test, JET_CLASSES.index(signal)) for name, p in drawn.items()},
@@ -153,24 +156,16 @@ def against_qcd(p: NDArray[np.float64], test: Judged, signal: int) -> tuple[Surv
 
 def costs(report: Report, result: Result, labels: Mapping[str, str], lines: Any) -> None:
     """Accuracy against FLOPs, weights and speed."""
-    for what, axis in (("flops", "FLOPs per jet"), ("parameters", "Weights"),
-                       ("predict_rate", "Thousand jets per second and core")):  # fmt: skip
+    for what, unit, axis in COSTS:
         points = {}
         for name in labels:
             right, price = result.find("accuracy", name), result.find(what, name)
             if right and price and right.value and price.value:
-                unit = 1000 if what == "predict_rate" else 1
-                points[name] = (
-                    price.value / unit,
-                    right.value,
-                    math.hypot(right.error or 0, right.error_seed or 0),
-                )
+                error = math.hypot(right.error or 0, right.error_seed or 0)
+                points[name] = (price.value / unit, right.value, error)
         if len(points) > 1:
-            report.figure(
-                cost_figure(points, lines, CAPTION, cost=axis),
-                f"Accuracy against {axis[0].lower() + axis[1:] if what != 'flops' else axis}.",
-                f"cost-{what}",
-            )
+            figure = cost_figure(points, lines, CAPTION, cost=axis)
+            report.figure(figure, f"Accuracy against {axis[:1].lower()}{axis[1:]}.", f"cost-{what}")
 
 
 def growth(report: Report, result: Result, labels: Mapping[str, str]) -> None:
@@ -196,7 +191,7 @@ def confusions(report: Report, result: Result, test: Judged, labels: Mapping[str
     for name in dict.fromkeys(
         ("pfn" if "pfn" in right else next(iter(right)), max(right, key=lambda n: right[n]))
     ):
-        matrix = confusion(test.labels, said(test.folders[name]).argmax(1), len(JET_CLASSES), test.weights)
+        matrix = confusion(test.labels, test.answers[name].argmax(1), len(JET_CLASSES), test.weights)
         figure = confusion_figure(matrix.value, [TEX[c] for c in JET_CLASSES], CAPTION, title=labels[name])
         report.figure(figure, f"What {labels[name]} takes each class for.", f"confusion-{name}")
 
@@ -227,7 +222,7 @@ def attention(report: Report, test: Judged) -> None:
     """What ABCNet looks at in a jet of three classes: those it is surest of among the first."""
     if "abcnet" not in test.folders:
         return
-    p, label = said(test.folders["abcnet"])[:2000], test.labels[:2000]
+    p, label = test.answers["abcnet"][:2000], test.labels[:2000]
     chosen = ("QCD", "Wqq", "Tbqq")
     places = [
         int(np.argmax(np.where(label == JET_CLASSES.index(c), p[:, JET_CLASSES.index(c)], -1)))

@@ -6,12 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
-from femtobarn.data import Sample, open_sample, reweight
-from femtobarn.data.atomic import atomic
+from femtobarn.data import Sample
 from femtobarn.data.packing import to_batch
 from femtobarn.evaluate.figures import reliability_figure
 from femtobarn.evaluate.jet_figures import LookedAt, attention_figure
@@ -23,20 +21,17 @@ from femtobarn.evaluate.result import Metric, Result
 from femtobarn.evaluate.sculpting import sculpting, shapes_figure
 from femtobarn.evaluate.style import lines_for
 from femtobarn.learn.model_files import load
-from femtobarn.progress import progress_bar
 from femtobarn.recipes import jet_history as history
+from femtobarn.recipes.jet_history_answers import answer, more_jets, truth
 from femtobarn.recipes.jet_history_page import CAPTION, NAMES, TEX, candidates_of
 from femtobarn.recipes.jet_history_training import (
     METHODS,
-    SPECTRUM,
-    JetHistorySettings,
     Job,
     said,
     samples,
     trained,
 )
 from femtobarn.recipes.run import Run, recipe
-from femtobarn.simulation import simulate
 from femtobarn.simulation.jet_classes import JET_CLASSES
 from femtobarn.tagging.attribution import integrated_gradients
 
@@ -50,7 +45,7 @@ SIGNALS = ("Hbb", "Wqq", "Tbqq")
 """Whose taggers may shape the mass of q/g jets."""
 
 
-class RobustnessSettings(JetHistorySettings):
+class RobustnessSettings(history.HistorySettings):
     """Those of `jet-history`, whose trainings are taken over.
 
     Attributes:
@@ -97,8 +92,10 @@ def jet_robustness(settings: RobustnessSettings, run: Run) -> Result:
     judged = {"Pythia": Judged(*truth(test), {name: said(folder) for name, folder in folders.items()})}
     sizes = {split: len(sample) for split, sample in splits.items()}
     for name in settings.showers:
-        other = varied(settings, run, name)
-        answers = {method: answer(run, folder, name, other) for method, folder in folders.items()}
+        pythia = (*settings.simulation.pythia, *SHOWERS[name])
+        simulation = settings.simulation.model_copy(update={"pythia": pythia})
+        other = more_jets(run, name, settings.collisions_other, simulation)
+        answers = {method: answer(run, folder, other) for method, folder in folders.items()}
         judged[name] = Judged(*truth(other), answers)
         sizes[name] = len(other)
     result = Result.start(run.recipe, run.scale, run.seed, run.command)
@@ -111,49 +108,6 @@ def jet_robustness(settings: RobustnessSettings, run: Run) -> Result:
     if explained:
         explanation(report, folders[explained], explained, test, judged["Pythia"])
     return run.finish(report, result, settings)
-
-
-def truth(sample: Sample) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Class and weight of the jets."""
-    assert sample.weights is not None
-    return sample.column("jet_label").astype(np.int64), sample.weights * sample.column("mcEventWeight")
-
-
-def varied(settings: RobustnessSettings, run: Run, name: str) -> Sample:
-    """Jets of another shower, all of them for judging."""
-    simulation = settings.simulation.model_copy(
-        update={"pythia": (*settings.simulation.pythia, *SHOWERS[name])}
-    )
-
-    def build(path: Path) -> None:
-        with progress_bar(f"simulate {name}", "collisions") as progress:
-            simulate("jets", settings.collisions_other, path, seed=run.seed + 1, workers=run.workers,
-                     settings=simulation, progress=progress)  # fmt: skip
-
-    key = {
-        "events": settings.collisions_other,
-        "seed": run.seed + 1,
-        "settings": simulation.model_dump(mode="json"),
-    }
-    path = run.cached(f"simulate jets {name}", key, build, code=["simulation.simulate"], suffix=".parquet")
-    return reweight(open_sample(path, name=name), "jet_label", SPECTRUM, weight="mcEventWeight")
-
-
-def answer(run: Run, folder: Path, name: str, sample: Sample) -> NDArray[np.float64]:
-    """Probabilities (N, 10) of a trained tagger on other jets."""
-
-    def build(path: Path) -> None:
-        tagger = load(folder / "model")
-        found = ak.to_packed(tagger.predict(sample))
-        columns = [ak.to_numpy(found[f"{tagger.name}_p{one.lower()}"]) for one in JET_CLASSES]
-        with atomic(path) as temporary, temporary.open("wb") as file:
-            np.save(file, np.stack(columns, 1).astype(np.float32))
-
-    key = {"model": folder.name, "sample": sample.files[0].name}
-    path = run.cached(
-        f"{folder.name} on {name}", key, build, code=["recipes.jet_history_training"], suffix=".npy"
-    )
-    return np.asarray(np.load(path), dtype=np.float64)
 
 
 def confidence(p: NDArray[np.float64], one: Judged) -> Reliability:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from femtobarn.statistics.twin import Data, Twin
+from femtobarn.statistics.twin import NOTHING, Data, Twin
 
 __all__ = ["Minimum", "attached", "minimise"]
 
@@ -20,7 +20,8 @@ their terms is hardly known better, and no test statistic needs it to be."""
 
 
 class Minimum(NamedTuple):
-    """Parameters (N, P), deviance -2 ln L (N,), and whether Newton's method came to rest (N,)."""
+    """Parameters (N, P), deviance -2 ln L (N,), and whether Newton's method came to rest (N,) where something
+    is expected wherever something was seen."""
 
     theta: Tensor
     deviance: Tensor
@@ -101,7 +102,8 @@ def _newton(
         todo = todo[~done]
         if not len(todo):
             break
-    return Minimum(theta, deviance, converged)
+    seen, expected = data.main > 1e3 * NOTHING, twin.expected(theta) > 1e3 * NOTHING
+    return Minimum(theta, deviance, converged & ~(seen & ~expected).any(-1))
 
 
 def _step(x: Tensor, gradient: Tensor, hessian: Tensor, bounds: tuple[Tensor, Tensor]) -> Tensor:

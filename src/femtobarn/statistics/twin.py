@@ -21,10 +21,12 @@ from torch import Tensor
 
 from femtobarn.statistics.interpolation import code4, code4p
 
-__all__ = ["NORMAL", "POISSON", "Data", "Twin"]
+__all__ = ["NORMAL", "NOTHING", "POISSON", "Data", "Twin"]
 
 FREE, NORMAL, POISSON = 0, 1, 2
 """Kinds of constraint."""
+NOTHING = 1e-10
+"""Events: shapes may add up to less than nothing, which counts as this."""
 
 
 class Data(NamedTuple):
@@ -102,8 +104,8 @@ class Twin:
         return base * scale * factors.prod(-1)
 
     def expected(self, theta: Tensor) -> Tensor:
-        """Expected events (..., B)."""
-        return self._binned(self.cells(theta))
+        """Expected events (..., B), none below zero."""
+        return _positive(self._binned(self.cells(theta)))[0]
 
     def asimov(self, theta: Tensor) -> Data:
         """What would be measured if the world were exactly like that, theta (..., P)."""
@@ -146,11 +148,12 @@ class Twin:
         a = rising[1][:, None] * up.T + falling[1][:, None] * down.T
         grown = base[..., None] * m
         jacobian = self._binned((product[..., None] * (a + grown)).transpose(1, 2))  # (N, P, B)
-        rate = self._binned(base * product).clamp(min=1e-12)
-        residual = 1 - data.main / rate
+        rate, slope, bend = _positive(self._binned(base * product))
+        residual = (1 - data.main / rate) * slope
         gradient, stiffness = _constraint_slopes(theta, data, self.parameters)
         gradient = gradient + 2 * (jacobian @ residual[..., None])[..., 0]
-        first = 2 * (jacobian * (data.main / rate**2)[:, None]) @ jacobian.transpose(1, 2)
+        curve = data.main / rate**2 * slope**2 + (1 - data.main / rate) * bend
+        first = 2 * (jacobian * curve[:, None]) @ jacobian.transpose(1, 2)
         weight = 2 * residual[:, self.bin] * product
         second = (weight[..., None] * m).transpose(1, 2) @ (a + grown / 2)
         bends = rising[2] * (weight @ up.T) + falling[2] * (weight @ down.T)
@@ -190,6 +193,19 @@ def _summed(values: Tensor, index: Tensor, count: int) -> Tensor:
     return values.new_zeros(*values.shape[:-1], count).index_add(-1, index, values)
 
 
+def _positive(yields: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Yields, none below zero, with first and second derivatives in what they were: a hyperbola, which
+    differs from them where they are a few times `NOTHING`.
+
+    Counts that are zero make a fit walk there, and where a yield is cut off at zero the likelihood has an
+    edge at which no slope vanishes.
+    """
+    root = (yields**2 + 4 * NOTHING**2).sqrt()
+    large = (root + yields.abs()) / 2
+    value = torch.where(yields > 0, large, NOTHING**2 / large)
+    return value, value / root, 2 * NOTHING**2 / root**3
+
+
 def _constraint_slopes(theta: Tensor, data: Data, p: Parameters) -> tuple[Tensor, Tensor]:
     """First and second derivatives (N, P) of the constraints' deviance."""
     normal, poisson, a = p.constraint == NORMAL, p.constraint == POISSON, data.aux
@@ -205,9 +221,7 @@ def _constraint_slopes(theta: Tensor, data: Data, p: Parameters) -> tuple[Tensor
 def _terms(expected: Tensor, theta: Tensor, data: Data, p: Parameters) -> Tensor:
     """Twice the Poisson terms of the bins and the constraints, each zero at its best."""
     n = data.main
-    # Nothing expected and nothing seen is no term; less than nothing expected is impossible.
-    rate = torch.where(expected < 0, torch.nan, torch.where((n == 0) & (expected == 0), 1.0, expected))
-    bins = expected - n + torch.xlogy(n, n) - torch.xlogy(n, rate)
+    bins = expected - n + torch.xlogy(n, n) - torch.xlogy(n, expected)
     a = data.aux
     safe = torch.where(p.constraint == POISSON, theta, 1.0)
     ratio = torch.where(p.constraint == POISSON, a, 1.0)
