@@ -98,7 +98,8 @@ class Slots(nn.Module):
         event = self._turned(batch.event, self.angles[""], axis)
         columns.append(event)
         compared.append(torch.ones_like(event) > 0)
-        return Read(torch.cat(columns, 1), torch.cat(compared, 1), torch.cat(flags, 1))
+        places = torch.cat(flags, 1) if flags else event[:, :0] > 0
+        return Read(torch.cat(columns, 1), torch.cat(compared, 1), places)
 
     @staticmethod
     def _turned(values: Tensor, angles: list[int], axis: Tensor) -> Tensor:
