@@ -79,8 +79,8 @@ class MassDecorrelationSettings(Settings):
     bins: int = 10
     limit: float = 0.08
     kept: float = 0.7
-    strengths: tuple[float, ...] = (30.0, 100.0, 300.0)
-    seeds: tuple[int, ...] = (1, 2, 3)
+    strengths: tuple[float, ...] = (100.0, 300.0)
+    seeds: tuple[int, ...] = (1, 2)
     training: Training = VAE().default_training().with_(progress="none")
     trees: int = 100
 
