@@ -14,7 +14,7 @@ from femtobarn.data import Sample, open_sample, reweight
 from femtobarn.data.atomic import atomic
 from femtobarn.learn.model_files import load
 from femtobarn.progress import progress_bar
-from femtobarn.recipes.jet_history_training import SPECTRUM
+from femtobarn.recipes.jet_history_training import PREDICTED, SPECTRUM
 from femtobarn.recipes.run import Run
 from femtobarn.simulation import LargeJetSettings, simulate
 from femtobarn.simulation.jet_classes import JET_CLASSES
@@ -43,7 +43,7 @@ def answer(run: Run, folder: Path, sample: Sample) -> Floats:
 
     def build(path: Path) -> None:
         tagger = load(folder / "model")
-        found = ak.to_packed(tagger.predict(sample))
+        found = ak.to_packed(tagger.predict(sample, PREDICTED))
         columns = [ak.to_numpy(found[f"{tagger.name}_p{one.lower()}"]) for one in JET_CLASSES]
         with atomic(path) as temporary, temporary.open("wb") as file:
             np.save(file, np.stack(columns, 1).astype(np.float32))

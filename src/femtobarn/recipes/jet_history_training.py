@@ -14,6 +14,7 @@ import torch
 from pydantic import Field
 from torch.utils.flop_counter import FlopCounterMode
 
+from femtobarn import registry
 from femtobarn.data import Sample, open_sample, reweight
 from femtobarn.data.atomic import atomic
 from femtobarn.data.inputs import Inputs
@@ -24,37 +25,39 @@ from femtobarn.progress import progress_bar
 from femtobarn.recipes.run import Run, Settings
 from femtobarn.simulation import LargeJetSettings, simulate
 from femtobarn.simulation.jet_classes import JET_CLASSES
-from femtobarn.tagging.abcnet import ABCNet
 from femtobarn.tagging.candidates import candidate_inputs
-from femtobarn.tagging.efn import EFN
-from femtobarn.tagging.graph_network import GraphNetwork
-from femtobarn.tagging.jet_cnn import JetCNN
-from femtobarn.tagging.jet_rnn import JetRNN
-from femtobarn.tagging.lorentz import LorentzNet
-from femtobarn.tagging.part import ParT
-from femtobarn.tagging.part_plain import PlainParT
-from femtobarn.tagging.particlenet import ParticleNet
-from femtobarn.tagging.pcnn import PCNN
-from femtobarn.tagging.pfn import PFN
-from femtobarn.tagging.substructure_bdt import SubstructureBDT
 
-__all__ = ["METHODS", "JetHistorySettings", "Job", "TaggerSettings", "said", "samples", "trained"]
+__all__ = [
+    "METHODS",
+    "PREDICTED",
+    "JetHistorySettings",
+    "Job",
+    "TaggerSettings",
+    "said",
+    "samples",
+    "trained",
+]
 
-METHODS: dict[str, tuple[str, type[Classifier]]] = {
-    "substructure_bdt": ("Substructure BDT", SubstructureBDT),
-    "pfn": ("PFN", PFN),
-    "pcnn": ("P-CNN", PCNN),
-    "particlenet": ("ParticleNet", ParticleNet),
-    "efn": ("EFN", EFN),
-    "cnn": ("Image CNN", JetCNN),
-    "part": ("ParT", ParT),
-    "lorentz": ("LorentzNet", LorentzNet),
-    "part_plain": ("ParT (plain)", PlainParT),
-    "abcnet": ("ABCNet", ABCNet),
-    "rnn": ("RNN", JetRNN),
-    "graph_network": ("Graph network", GraphNetwork),
+METHODS = {
+    "substructure_bdt": ("Substructure BDT", "substructure_bdt"),
+    "pfn": ("PFN", "pfn"),
+    "pcnn": ("P-CNN", "pcnn"),
+    "particlenet": ("ParticleNet", "particlenet"),
+    "efn": ("EFN", "efn"),
+    "cnn": ("Image CNN", "jet_cnn"),
+    "part": ("ParT", "part"),
+    "lorentz": ("LorentzNet", "lorentz"),
+    "part_plain": ("ParT (plain)", "part_plain"),
+    "abcnet": ("ABCNet", "abcnet"),
+    "rnn": ("RNN", "jet_rnn"),
+    "graph_network": ("Graph network", "graph_network"),
 }
-"""Labels and methods, in the order of training: what is cheap, or asked about most, comes first."""
+"""Labels and registered names, in the order of training: what is cheap, or asked about most, comes first.
+
+Found by name, so that a change of one tagger leaves the trainings of the others as they are.
+"""
+PREDICTED = 500
+"""Jets answered at once: pairs of many more do not fit a processor's memory, and take twice as long."""
 SPECTRUM = {"pt": [500, 600, 700, 800, 900, 1000]}
 MIRRORS = {
     "y": ["candidates.py", "candidates.d0", "candidates.charge"],
@@ -142,7 +145,7 @@ def inputs_of(tagger: Classifier, longest: int) -> Inputs:
 def trained(settings: JetHistorySettings, run: Run, job: Job, file: Path, jets: dict[str, Sample]) -> Path:
     """Train one tagger: a folder of `model`, probabilities of the test jets, sizes and rates."""
     chosen = settings.taggers[job.method]
-    tagger = METHODS[job.method][1](**chosen.sizes)
+    tagger: Classifier = registry.find("methods", METHODS[job.method][1])(**chosen.sizes)
     inputs = inputs_of(tagger, chosen.longest)
     training = settings.training.with_(seed=job.seed, epochs=chosen.epochs, batch_size=chosen.batch_size)
 
@@ -152,7 +155,7 @@ def trained(settings: JetHistorySettings, run: Run, job: Job, file: Path, jets: 
         started = time.process_time()
         tagger.fit(train, jets["valid"], inputs, training, checkpoints)
         seconds = time.process_time() - started
-        test = ak.to_packed(tagger.predict(jets["test"]))
+        test = ak.to_packed(tagger.predict(jets["test"], PREDICTED))
         classes = [ak.to_numpy(test[f"{tagger.name}_p{name.lower()}"]) for name in JET_CLASSES]
         numbers = {"train_jets": len(train), **cost(tagger, jets, training, seconds)}
         with atomic(path) as folder:
