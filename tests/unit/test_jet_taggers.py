@@ -16,6 +16,8 @@ from femtobarn.nn.neighbours import nearest, nearest_padded
 from femtobarn.nn.pairs import matrices, pairs_with_self
 from femtobarn.nn.ragged import Layout, falling, ordered_pairs
 from femtobarn.nn.transformer import dot_product_attention, dot_product_pairwise
+from femtobarn.tagging.candidates import candidate_inputs
+from femtobarn.tagging.efn import EFN
 from femtobarn.tagging.lorentz import LorentzNet
 from femtobarn.tagging.part import ParT
 from femtobarn.tagging.particlenet import ParticleNet
@@ -63,6 +65,25 @@ def test_operations_are_as_many_as_published(method: Any) -> None:
         firsts = sum(block.first.weight.numel() for block in network.blocks)
         counted += 2 * 50 * (16 - 1) * firsts
     assert counted == pytest.approx(FLOPS[method], rel=5e-3, abs=1e6)
+
+
+def test_efn_is_infrared_and_collinear_safe() -> None:
+    """A candidate in two that fly together, and soft ones anywhere, change nothing; in PFN they do."""
+    lengths = torch.tensor([5, 8])
+    momenta = drawn(lengths, 1)[0]
+    split = torch.cat([momenta[:1] * 0.3, momenta[:1] * 0.7, momenta[1:]])
+    soft = momenta[2:5].flip(-1)[:, [1, 2, 3, 0]].abs() * 1e-7
+    soft = torch.cat([soft[:, :3], soft[:, :3].norm(dim=1, keepdim=True)], 1)
+    more = torch.cat([split, soft])
+    for method, same in ((EFN(), True), (PFN(), False)):
+        inputs = candidate_inputs(properties=False)
+        torch.manual_seed(1)
+        network = method.network(inputs).eval()
+        said = [
+            network(Batch(torch.zeros(2, 0), {"candidates": Ragged(p, offsets_of(n))}, {}, torch.ones(2)))
+            for p, n in ((momenta, lengths), (more, torch.tensor([6, 11])))
+        ]
+        assert torch.allclose(said[0]["jet"], said[1]["jet"], rtol=1e-4, atol=1e-5) == same
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])

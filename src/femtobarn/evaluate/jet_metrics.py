@@ -25,14 +25,17 @@ def accuracy_gain(before: list[Floats], after: list[Floats], labels: Labels, wei
     """By how much one tagger is more accurate than another on the same jets.
 
     Each is given as what its trainings say, (N, C) each. The error has the spread of the jets, from which
-    what both judge alike drops out, and that of the trainings of each.
+    what both judge alike drops out, and that of the trainings of each; where one was trained once, that of
+    the other's stands for its own.
     """
     right = [np.stack([p.argmax(axis=1) == labels for p in said]) for said in (before, after)]
     gain = weighted_mean(right[1].mean(axis=0) - right[0].mean(axis=0), weights)
     variance = float(gain.error) ** 2
-    for one in right:
-        if len(one) > 1:
-            variance += float(np.var(np.average(one, axis=1, weights=weights), ddof=1)) / len(one)
+    accuracies = [np.average(one, axis=1, weights=weights) for one in right]
+    spread = [float(np.var(one, ddof=1)) for one in accuracies if len(one) > 1]
+    for one in accuracies:
+        if spread:
+            variance += (float(np.var(one, ddof=1)) if len(one) > 1 else spread[0]) / len(one)
     return Estimate(gain.value, np.asarray(np.sqrt(variance)))
 
 

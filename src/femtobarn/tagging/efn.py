@@ -19,13 +19,20 @@ from femtobarn.tagging.candidates import Candidates, candidate_inputs
 
 __all__ = ["EFN"]
 
+SPREAD = 0.1
+"""Of the places of a boosted jet's momentum. Layers that start without bias are linear on a smaller scale."""
+LOG_PT, WIDTH = 6.5, 0.25
+"""Of ln(pT/GeV): about the middle of 500 to 1000 GeV."""
+
 
 @method
 class EFN(Classifier):
     r"""Energy flow network [1810.05165, Eq. 1.2]: $F\big(\sum_i z_i \Phi(\hat p_i)\big)$.
 
     z_i is the candidate's share of the jet's transverse momentum (of the scalar sum), and Phi sees nothing
-    but its place (deta, dphi): soft candidates and collinear splittings change nothing.
+    but its place (deta, dphi): soft candidates and collinear splittings change nothing. F reads the sum of
+    the momenta beside, as safe as the rest, since shares and places alone say m/pT and not the mass: the
+    paper's jets are of one pT.
 
     Attributes:
         particle: sizes of the layers of Phi.
@@ -56,7 +63,7 @@ class Network(nn.Module):
         self.candidates = Candidates(inputs, statistics)
         self.particle = dense([2, *efn.particle], final=True)
         classes = len(inputs.labels["jet"].classes)
-        self.jet = dense([efn.particle[-1] + self.candidates.event, *efn.jet, classes])
+        self.jet = dense([efn.particle[-1] + 1 + self.candidates.event, *efn.jet, classes])
         for layer in (*self.particle, *self.jet):
             if isinstance(layer, nn.Linear):
                 nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")  # as in the paper
@@ -66,7 +73,9 @@ class Network(nn.Module):
         """`jet` (B, classes) logits."""
         cloud = self.candidates(batch)
         pt = transverse(cloud.momenta)
-        share = pt / cloud.to_tokens(segment_sum(pt, cloud.segments, cloud.jets))
-        weighted = share.unsqueeze(-1) * self.particle(cloud.place)
+        total = segment_sum(pt, cloud.segments, cloud.jets)
+        share = pt / cloud.to_tokens(total)
+        weighted = share.unsqueeze(-1) * self.particle(cloud.place / SPREAD)
         pooled = segment_sum(weighted, cloud.segments, cloud.jets)
-        return {"jet": self.jet(torch.cat([pooled, cloud.event], -1))}
+        size = ((torch.log(total.clamp(min=1.0)) - LOG_PT) / WIDTH).unsqueeze(-1)
+        return {"jet": self.jet(torch.cat([pooled, size, cloud.event], -1))}
