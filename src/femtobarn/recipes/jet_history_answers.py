@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ __all__ = ["answer", "joined", "more_jets", "truth"]
 Floats = NDArray[np.float64]
 
 
-def more_jets(run: Run, name: str, collisions: int, settings: LargeJetSettings) -> Sample:
+def more_jets(run: Run, name: str, collisions: int, settings: LargeJetSettings,
+              spectrum: Mapping[str, Sequence[float]] = SPECTRUM) -> Sample:  # fmt: skip
     """Jets of another seed than those of the trainings, weighted so that all classes have one spectrum."""
 
     def build(path: Path) -> None:
@@ -35,7 +37,7 @@ def more_jets(run: Run, name: str, collisions: int, settings: LargeJetSettings) 
     key = {"events": collisions, "seed": run.seed + 1, "settings": settings.model_dump(mode="json")}
     stage = f"simulate jets {name}"
     path = run.cached(stage, key, build, code=["simulation.simulate"], suffix=".parquet")
-    return reweight(open_sample(path, name=name), "jet_label", SPECTRUM, weight="mcEventWeight")
+    return reweight(open_sample(path, name=name), "jet_label", spectrum, weight="mcEventWeight")
 
 
 def answer(run: Run, folder: Path, sample: Sample) -> Floats:

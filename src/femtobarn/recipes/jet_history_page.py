@@ -70,7 +70,7 @@ def page(settings: JetHistorySettings, run: Run, result: Result, test: Judged) -
         "same jets and is judged on the same others. Published numbers are those of 100 million jets of "
         "another detector: what can be compared is the order, not the numbers."
     )
-    quality(report, result, labels)
+    quality(report, settings, result, labels)
     order(report, result)
     report.section("Rejection of quark and gluon jets")
     rejections(report, result, labels)
@@ -103,7 +103,7 @@ def page(settings: JetHistorySettings, run: Run, result: Result, test: Judged) -
     return report
 
 
-def quality(report: Report, result: Result, labels: Mapping[str, str]) -> None:
+def quality(report: Report, settings: JetHistorySettings, result: Result, labels: Mapping[str, str]) -> None:
     """The first table."""
     rows = []
     for name, label in labels.items():
@@ -111,11 +111,12 @@ def quality(report: Report, result: Result, labels: Mapping[str, str]) -> None:
         published = "–" if right is None or right.reference is None else f"{right.reference:.3f}"
         found = [result.find(what, name) for what in ("accuracy", "auc")]
         cells = [label, *(shown_metric(metric) if metric else "–" for metric in found)]
-        cells += [published, str(len(right.seeds)) if right else "–"]
+        epochs = settings.taggers[name].epochs if name != "substructure_bdt" else "–"
+        cells += [published, str(len(right.seeds)) if right else "–", str(epochs)]
         cells += [of_thousand(result.find(what, name)) for what in ("parameters", "flops")]
         rows.append([*cells, *(whole(result.find(what, name)) for what in ("train_rate", "predict_rate"))])
     report.table(
-        ["", "Accuracy", "AUC", "Published", "Seeds", "Weights", "FLOPs", "Train, jets/s",
+        ["", "Accuracy", "AUC", "Published", "Seeds", "Epochs", "Weights", "FLOPs", "Train, jets/s",
          "Answer, jets/s"],
         rows,
         caption="Errors of the test jets and of the seeds. FLOPs for a jet of 50 candidates; jets "

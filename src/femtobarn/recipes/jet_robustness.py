@@ -1,32 +1,40 @@
-"""What comes after training a jet tagger: other showers, trust in its probabilities, masses, explanations."""
+"""What comes after training a jet tagger: other showers and momenta, trust in its probabilities, masses.
+
+And explanations of what it says; what ABCNet looks at is on the page of `jet-history`.
+"""
 
 from __future__ import annotations
 
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
 from femtobarn.data import Sample
+from femtobarn.data.atomic import atomic
 from femtobarn.data.packing import to_batch
 from femtobarn.evaluate.figures import reliability_figure
 from femtobarn.evaluate.jet_figures import LookedAt, attention_figure
-from femtobarn.evaluate.jet_metrics import accuracy, one_vs_one_auc
+from femtobarn.evaluate.jet_metrics import accuracy, background_rejection, one_vs_one_auc
 from femtobarn.evaluate.metrics import Reliability, Survival, reliability, weighted_mean
 from femtobarn.evaluate.numbers import shown_metric
 from femtobarn.evaluate.report import Report
 from femtobarn.evaluate.result import Metric, Result
 from femtobarn.evaluate.sculpting import sculpting, shapes_figure
-from femtobarn.evaluate.style import lines_for
+from femtobarn.evaluate.style import Caption, lines_for
 from femtobarn.learn.model_files import load
 from femtobarn.recipes import jet_history as history
 from femtobarn.recipes.jet_history_answers import answer, more_jets, truth
 from femtobarn.recipes.jet_history_page import CAPTION, NAMES, TEX, candidates_of
 from femtobarn.recipes.jet_history_training import (
     METHODS,
+    PREDICTED,
     Job,
+    inputs_of,
     said,
     samples,
     trained,
@@ -34,12 +42,20 @@ from femtobarn.recipes.jet_history_training import (
 from femtobarn.recipes.run import Run, recipe
 from femtobarn.simulation.jet_classes import JET_CLASSES
 from femtobarn.tagging.attribution import integrated_gradients
+from femtobarn.tagging.disco import DisCo
 
 SHOWERS = {
     "strong coupling 0.118": ("TimeShower:alphaSvalue = 0.118",),
     "no colour reconnection": ("ColourReconnection:reconnect = off",),
     "Vincia": ("PartonShowers:model = 2",),
 }
+ELSEWHERE = "1 to 1.5 TeV"
+HARDER = (
+    "PhaseSpace:pTHatMin = 960.", "PhaseSpace:pTHatMax = 1650.", "PhaseSpace:bias2SelectionRef = 960.",
+    "5100039:m0 = 2700.", "5100039:mMin = 2100.", "5100039:mMax = 3800.",
+)  # fmt: skip
+"""Pythia's settings for jets of 1000 to 1500 GeV, twice as hard as those of the trainings."""
+DISCO = "pfn_disco"
 MASS = np.linspace(20.0, 260.0, 17)
 SIGNALS = ("Hbb", "Wqq", "Tbqq")
 """Whose taggers may shape the mass of q/g jets."""
@@ -50,11 +66,17 @@ class RobustnessSettings(history.HistorySettings):
 
     Attributes:
         showers: names of `SHOWERS`, that the training has not seen.
-        collisions_other: simulated with each, of all classes together.
+        collisions_other: simulated with each, and of harder jets, of all classes together.
+        strength: of the distance correlation in the loss of the PFN that is not to know the mass.
+        disco_epochs: of its training.
+        disco_batch: jets per step of it.
     """
 
     showers: tuple[str, ...] = tuple(SHOWERS)
     collisions_other: int
+    strength: float = 10.0
+    disco_epochs: int = 30
+    disco_batch: int = 1000
 
 
 class Judged(NamedTuple):
@@ -65,21 +87,19 @@ class Judged(NamedTuple):
     answers: dict[str, NDArray[np.float64]]
 
 
-def scale(
-    name: str, methods: tuple[str, ...], showers: tuple[str, ...], collisions: int
-) -> RobustnessSettings:
+def scale(name: str, methods: tuple[str, ...], **more: Any) -> RobustnessSettings:
     """The scale of `jet-history`, some methods of it."""
-    base = history.SCALES[name].model_dump() | {"methods": methods}
-    return RobustnessSettings(**base, showers=showers, collisions_other=collisions)
+    return RobustnessSettings(**{**history.SCALES[name].model_dump(), "methods": methods, **more})
 
 
 SCALES = {
-    "smoke": scale("smoke", ("substructure_bdt", "pfn"), tuple(SHOWERS)[:1], 2000),
-    "quick": scale("quick", ("substructure_bdt", "pfn", "particlenet"), tuple(SHOWERS)[:2], 4000),
-    "standard": scale(
-        "standard", ("substructure_bdt", "pfn", "pcnn", "particlenet", "part"), tuple(SHOWERS), 4000
-    ),
-}
+    "smoke": scale("smoke", ("substructure_bdt", "pfn"), showers=tuple(SHOWERS)[:1], collisions_other=2000,
+                   disco_epochs=1, disco_batch=500),
+    "quick": scale("quick", ("substructure_bdt", "pfn", "particlenet"), showers=tuple(SHOWERS)[:2],
+                   collisions_other=4000),
+    "standard": scale("standard", ("substructure_bdt", "pfn", "pcnn", "particlenet", "part"),
+                      collisions_other=3000),
+}  # fmt: skip
 
 
 @recipe(scales=SCALES)
@@ -88,13 +108,11 @@ def jet_robustness(settings: RobustnessSettings, run: Run) -> Result:
     file, splits = samples(settings, run)
     jobs = {name: Job(name, settings.taggers[name].seeds[0]) for name in settings.methods}
     folders = {name: trained(settings, run, job, file, splits) for name, job in jobs.items()}
+    folders[DISCO] = decorrelated(settings, run, file, splits)
     test = splits["test"]
     judged = {"Pythia": Judged(*truth(test), {name: said(folder) for name, folder in folders.items()})}
     sizes = {split: len(sample) for split, sample in splits.items()}
-    for name in settings.showers:
-        pythia = (*settings.simulation.pythia, *SHOWERS[name])
-        simulation = settings.simulation.model_copy(update={"pythia": pythia})
-        other = more_jets(run, name, settings.collisions_other, simulation)
+    for name, other in others(settings, run).items():
         answers = {method: answer(run, folder, other) for method, folder in folders.items()}
         judged[name] = Judged(*truth(other), answers)
         sizes[name] = len(other)
@@ -103,11 +121,47 @@ def jet_robustness(settings: RobustnessSettings, run: Run) -> Result:
     result.metrics = [metric for sample, one in judged.items() for metric in measured(sample, one)]
     mass = test.column("mass")
     result.metrics += masses(judged["Pythia"], mass)
-    report = page(settings, run, result, judged["Pythia"], mass)
+    report = page(settings, run, result, judged, mass)
     explained = next((name for name in ("particlenet", "pfn") if name in folders), None)
     if explained:
         explanation(report, folders[explained], explained, test, judged["Pythia"])
     return run.finish(report, result, settings)
+
+
+def others(settings: RobustnessSettings, run: Run) -> dict[str, Sample]:
+    """Jets unlike those of the trainings: of other showers, and harder ones."""
+    count, usual = settings.collisions_other, settings.simulation
+    found = {}
+    for name in settings.showers:
+        pythia = (*usual.pythia, *SHOWERS[name])
+        found[name] = more_jets(run, name, count, usual.model_copy(update={"pythia": pythia}))
+    calorimeter = usual.calorimeter.model_copy(update={"jet_pt_min": 1000.0})
+    harder = {"pythia": (*usual.pythia, *HARDER), "jet_pt_max": 1500.0, "calorimeter": calorimeter}
+    spectrum = {"pt": [1000.0, 1100.0, 1200.0, 1300.0, 1400.0, 1500.0]}
+    found[ELSEWHERE] = more_jets(run, ELSEWHERE, count, usual.model_copy(update=harder), spectrum)
+    return found
+
+
+def decorrelated(settings: RobustnessSettings, run: Run, file: Path, jets: dict[str, Sample]) -> Path:
+    """A PFN that is not to know the mass of q/g jets: a folder as of `trained`."""
+    chosen = settings.taggers["pfn"]
+    tagger = DisCo(tagger="pfn", options=chosen.sizes, strength=settings.strength)
+    inputs = inputs_of(tagger, chosen.longest).model_copy(update={"observers": [tagger.mass]})
+    training = settings.training.with_(epochs=settings.disco_epochs, batch_size=settings.disco_batch)
+
+    def build(path: Path) -> None:
+        checkpoints = path.with_name(f"{path.name}.checkpoints")
+        tagger.fit(jets["train"], jets["valid"], inputs, training, checkpoints)
+        answers = ak.to_packed(tagger.predict(jets["test"], PREDICTED))
+        classes = [ak.to_numpy(answers[f"{tagger.name}_p{name.lower()}"]) for name in JET_CLASSES]
+        with atomic(path) as folder:
+            tagger.save(folder / "model")
+            np.save(folder / "test.npy", np.stack(classes, 1).astype(np.float32))
+        shutil.rmtree(checkpoints, ignore_errors=True)
+
+    key = {"sample": file.name, "tagger": tagger.parameters, "inputs": inputs.model_dump(mode="json"),
+           "training": training.model_dump(mode="json")}  # fmt: skip
+    return run.cached(DISCO, key, build, code=["learn", "tagging.disco", "tagging.pfn"])
 
 
 def confidence(p: NDArray[np.float64], one: Judged) -> Reliability:
@@ -140,15 +194,20 @@ def passing(p: NDArray[np.float64], one: Judged, name: str, efficiency: float = 
 
 
 def masses(one: Judged, mass: NDArray[Any]) -> list[Metric]:
-    """How far a cut shapes the mass of the q/g jets that pass: Jensen-Shannon distances."""
+    """How far a cut shapes the mass of the q/g jets that pass, Jensen-Shannon distances; and how few pass."""
     qcd, found = one.labels == 0, []
     for method, p in one.answers.items():
         for name in SIGNALS:
+            code = JET_CLASSES.index(name)
+            few = background_rejection(p, one.labels, one.weights, code, 0, 0.5)
+            limit = None if np.isfinite(few.value) else few.lower_limit
+            at: dict[str, Any] = {"class": name, "signal_efficiency": 0.5}
+            found.append(Metric(name="rejection", at=at, method=method, sample="Pythia", value=few.value,
+                                error=few.error, lower_limit=limit))  # fmt: skip
             passed = passing(p, one, name)[qcd]
             if not passed.any():
                 continue
             kept = sculpting(mass[qcd], passed, MASS, one.weights[qcd])
-            at = {"class": name, "signal_efficiency": 0.5}
             found.append(
                 Metric(name="mass_sculpting", at=at, method=method, sample="Pythia", value=kept.distance,
                        error=kept.error, note=f"by chance {kept.chance:.3f}")
@@ -156,20 +215,23 @@ def masses(one: Judged, mass: NDArray[Any]) -> list[Metric]:
     return found
 
 
-def page(settings: RobustnessSettings, run: Run, result: Result, one: Judged, mass: NDArray[Any]) -> Report:
-    """Tables by shower, reliability, spectra of masses."""
-    labels = {name: METHODS[name][0] for name in settings.methods}
-    lines = lines_for(list(labels), labels)
+def page(settings: RobustnessSettings, run: Run, result: Result, judged: dict[str, Judged],
+         mass: NDArray[Any]) -> Report:  # fmt: skip
+    """Tables by sample, reliability, spectra of masses."""
+    labels = {name: METHODS[name][0] for name in settings.methods} | {DISCO: "PFN, DisCo"}
+    lines, one = lines_for(list(labels), labels), judged["Pythia"]
     report = Report("Jet taggers after training", f"{sum(result.sizes.values()):,} jets, {run.scale} scale")
     report.text(
-        "The taggers of jet-history, on jets that other models of the shower made and that no training saw. "
-        "Probabilities are true if of the jets said to be of their class with 80 % it is so for 80 %."
+        "The taggers of jet-history on jets unlike those of their training: of other models of the shower, "
+        "and harder ones, of 1000 to 1500 GeV instead of 500 to 1000. Probabilities are true if of the jets "
+        "said to be of their class with 80 % it is so for 80 %."
     )
-    names = ["Pythia", *settings.showers]
+    names = list(judged)
     for what, title in (
         ("accuracy", "Accuracy"),
         ("auc", "AUC"),
         ("overconfidence", "Surer than right"),
+        ("calibration_error", "Calibration error"),
     ):
         rows = []
         for method, label in labels.items():
@@ -181,6 +243,31 @@ def page(settings: RobustnessSettings, run: Run, result: Result, one: Judged, ma
         reliability_figure(curves, lines, CAPTION, of="the first guess"),
         "How often the likeliest class is the true one.", "reliability",
     )  # fmt: skip
+    best = max(
+        one.answers, key=lambda name: float(accuracy(one.answers[name], one.labels, one.weights).value)
+    )
+    elsewhere = {name: confidence(other.answers[best], other) for name, other in judged.items()}
+    report.figure(
+        reliability_figure(elsewhere, lines_for(names, dict(zip(names, names, strict=True))),
+                           Caption(sample=f"{labels[best]}, anti-$k_t$ R = 0.8"), of="the first guess"),
+        f"The same of {labels[best]} by sample.", "reliability-elsewhere",
+    )  # fmt: skip
+    report.section("The mass of what passes")
+    report.text(
+        "A cut that keeps half of a signal keeps q/g jets whose mass is like the signal's. The PFN with "
+        "DisCo has the distance correlation of its discriminants and the mass of q/g jets in its loss, times "
+        f"{settings.strength:g}: it pays with rejection."
+    )
+    rows = []
+    for method, label in labels.items():
+        cells = [result.find(what, method, "Pythia", **{"class": name})
+                 for what in ("mass_sculpting", "rejection") for name in SIGNALS]  # fmt: skip
+        rows.append([label, *(shown_metric(cell) if cell else "–" for cell in cells)])
+    columns = [f"{what}, {NAMES[name]}" for what in ("Distance", "Rejection") for name in SIGNALS]
+    chance = [metric.note for metric in result.metrics if metric.name == "mass_sculpting"]
+    report.table(["", *columns], rows,
+                 "Jensen-Shannon distance of the spectra before and after the cut, of the first one "
+                 f"{chance[0] if chance else '–'}; and 1 / efficiency of q/g jets.")  # fmt: skip
     qcd = one.labels == 0
     for name in SIGNALS:
         passed = {method: passing(p, one, name)[qcd] for method, p in one.answers.items()}

@@ -13,6 +13,7 @@ from femtobarn.learn.method import Classifier, method
 from femtobarn.learn.training import Training
 from femtobarn.nn.four_momenta import transverse
 from femtobarn.nn.heads import dense
+from femtobarn.nn.jets import log_pt
 from femtobarn.nn.preprocess import Statistics
 from femtobarn.nn.ragged import segment_sum
 from femtobarn.tagging.candidates import Candidates, candidate_inputs
@@ -21,8 +22,6 @@ __all__ = ["EFN"]
 
 SPREAD = 0.1
 """Of the places of a boosted jet's momentum. Layers that start without bias are linear on a smaller scale."""
-LOG_PT, WIDTH = 6.5, 0.25
-"""Of ln(pT/GeV): about the middle of 500 to 1000 GeV."""
 
 
 @method
@@ -77,5 +76,4 @@ class Network(nn.Module):
         share = pt / cloud.to_tokens(total)
         weighted = share.unsqueeze(-1) * self.particle(cloud.place / SPREAD)
         pooled = segment_sum(weighted, cloud.segments, cloud.jets)
-        size = ((torch.log(total.clamp(min=1.0)) - LOG_PT) / WIDTH).unsqueeze(-1)
-        return {"jet": self.jet(torch.cat([pooled, size, cloud.event], -1))}
+        return {"jet": self.jet(torch.cat([pooled, log_pt(total), cloud.event], -1))}

@@ -13,7 +13,10 @@ from femtobarn.data.ragged import Batch
 from femtobarn.learn.method import Classifier, method
 from femtobarn.learn.training import Training
 from femtobarn.nn.candidates import Candidates, images
+from femtobarn.nn.four_momenta import transverse
+from femtobarn.nn.jets import log_pt
 from femtobarn.nn.preprocess import Statistics
+from femtobarn.nn.ragged import segment_sum
 from femtobarn.tagging.candidates import candidate_inputs
 
 __all__ = ["JetCNN"]
@@ -25,7 +28,8 @@ class JetCNN(Classifier):
 
     Each jet is centred, turned until its principal axis is vertical, flipped until most is right and up,
     and its transverse momentum filled into pixels, whose squares add up to one. Three convolutions, each
-    followed by the maximum over blocks of pixels, and a dense layer.
+    followed by the maximum over blocks of pixels, and a dense layer. That reads the jet's pT beside, which
+    the norm takes out of the picture: the paper's jets are of one pT.
 
     Attributes:
         pixels: on each side.
@@ -75,7 +79,7 @@ class Network(nn.Module):
         self.convolutions = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(cnn.dropout))
         classes = len(inputs.labels["jet"].classes)
         self.jet = nn.Sequential(
-            nn.Linear(cnn.filters * side**2 + self.candidates.event, cnn.hidden),
+            nn.Linear(cnn.filters * side**2 + 1 + self.candidates.event, cnn.hidden),
             nn.ReLU(),
             nn.Dropout(cnn.dropout),
             nn.Linear(cnn.hidden, classes),
@@ -89,4 +93,5 @@ class Network(nn.Module):
         cloud = self.candidates(batch)
         pictures = images(cloud, self.pixels, self.half_width)
         seen = self.convolutions(pictures.unsqueeze(1))
-        return {"jet": self.jet(torch.cat([seen, cloud.event], -1))}
+        total = segment_sum(transverse(cloud.momenta), cloud.segments, cloud.jets)
+        return {"jet": self.jet(torch.cat([seen, log_pt(total), cloud.event], -1))}
