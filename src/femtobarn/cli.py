@@ -107,7 +107,7 @@ def run(
 
 @app.command()
 def simulate(
-    process: str,
+    process: Annotated[str, typer.Argument(help="ttbar, dijet, ...; jets: as candidates, for jet taggers.")],
     out: Annotated[Path, typer.Option(help="File to write: .h5 (ATLAS layout) or .parquet.")],
     n: Annotated[int, typer.Option("-n", help="Collisions to simulate.", min=1)],
     pileup: Annotated[
@@ -131,7 +131,11 @@ def simulate(
     changes: Changes = None,
     as_json: Json = False,
 ) -> None:
-    """Simulate collisions in a detector and write their jets with tracks, or whole events."""
+    """Simulate collisions in a detector and write their jets with tracks, or whole events.
+
+    Jets of quarks and gluons: simulate jets --set "classes=[gluon, quark]" --set calorimeter.jet_radius=0.4
+    -n 1000 --out jets.parquet; their range: --set calorimeter.jet_pt_min=20 --set jet_pt_max=2000.
+    """
     from femtobarn.learn.config import merged, parse
     from femtobarn.progress import progress_bar
     from femtobarn.simulation import EventSettings, SimulationSettings

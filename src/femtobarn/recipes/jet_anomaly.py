@@ -39,7 +39,7 @@ from femtobarn.physics.lund import lund_tree
 from femtobarn.physics.substructure import energy_correlators, n_subjettiness
 from femtobarn.progress import progress_bar
 from femtobarn.recipes.run import Run, Settings, recipe
-from femtobarn.simulation import LargeJetSettings, simulate
+from femtobarn.simulation import JetSettings, simulate
 from femtobarn.simulation.jet_classes import JET_CLASSES
 
 CLASSES = ("QCD", "Tbqq")
@@ -140,7 +140,7 @@ def jet_anomaly(settings: JetAnomalySettings, run: Run) -> Result:
 def prepared(settings: JetAnomalySettings, run: Run) -> Sample:
     """QCD and top jets with substructure, and their Lund tree as `branchings`; of the sample of ten classes
     that `jet_history` simulates too."""
-    detector = LargeJetSettings()
+    detector = JetSettings()
 
     def simulated(path: Path) -> None:
         with progress_bar("simulate jets", "collisions") as progress:
