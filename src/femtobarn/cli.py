@@ -107,7 +107,7 @@ def run(
 
 @app.command()
 def simulate(
-    process: str,
+    process: Annotated[str, typer.Argument(help="ttbar, dijet, ...; jets: as candidates, for jet taggers.")],
     out: Annotated[Path, typer.Option(help="File to write: .h5 (ATLAS layout) or .parquet.")],
     n: Annotated[int, typer.Option("-n", help="Collisions to simulate.", min=1)],
     pileup: Annotated[
@@ -131,7 +131,11 @@ def simulate(
     changes: Changes = None,
     as_json: Json = False,
 ) -> None:
-    """Simulate collisions in a detector and write their jets with tracks, or whole events."""
+    """Simulate collisions in a detector and write their jets with tracks, or whole events.
+
+    Jets of quarks and gluons: simulate jets --set "classes=[gluon, quark]" --set calorimeter.jet_radius=0.4
+    -n 1000 --out jets.parquet; their range: --set calorimeter.jet_pt_min=20 --set jet_pt_max=2000.
+    """
     from femtobarn.learn.config import merged, parse
     from femtobarn.progress import progress_bar
     from femtobarn.simulation import EventSettings, SimulationSettings
@@ -239,6 +243,12 @@ def evaluate(
         list[str] | None, typer.Option(help="Stored scores: b=FIELD[,c=FIELD,u=FIELD], repeatable.")
     ] = None,
     label: Annotated[str, typer.Option(help="Field with the true flavour.")] = "flavour_label",
+    background: Annotated[
+        str | None,
+        typer.Option(
+            help="Class that the others are to be told from, of a model of other classes than flavours."
+        ),
+    ] = None,
     collection: Annotated[str | None, typer.Option(help="Collection whose entries are the jets.")] = None,
     out: Annotated[Path, typer.Option(help="Folder of the page and the result.")] = Path("runs/evaluate"),
     split: Annotated[
@@ -253,13 +263,26 @@ def evaluate(
     """Measure a tagger on a file: ROC curves, rejections, working points, a report page."""
     from femtobarn.evaluate.files import evaluate_files
 
+    if (model is None) == (not scores):
+        raise InputError("evaluate needs either --model DIR or --scores b=FIELD[,c=FIELD,u=FIELD]")
     scorer = None
     if model:
         from femtobarn.learn.model_files import load
 
         scorer = load(model)
-    if (model is None) == (not scores):
-        raise InputError("evaluate needs either --model DIR or --scores b=FIELD[,c=FIELD,u=FIELD]")
+        if scorer.verb != "predict":
+            raise InputError(
+                f"{model}: '{scorer.name}' gives no probabilities of classes to measure; "
+                "`femtobarn predict` appends its scores to a file"
+            )
+        if "b" not in scorer.fitted_inputs.labels[scorer.label].classes:
+            from femtobarn.evaluate.classes import evaluate_classes
+
+            result = evaluate_classes(files, scorer, background=background, units=units, out=out, split=split)
+            print(result.model_dump_json(indent=1) if as_json else out / "report.html")
+            return
+    if background is not None:
+        raise InputError(f"--background {background}: among flavours, b is judged against c and light")
     result = evaluate_files(
         files,
         scorer=scorer,

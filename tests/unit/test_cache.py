@@ -185,6 +185,18 @@ def test_resumes_at_any_step(cache: PackedCache) -> None:
         assert all(same(one, other) for one, other in zip(rest, whole[step:], strict=True))
 
 
+def test_two_at_once(cache: PackedCache, jets: ak.Array) -> None:
+    loader = Loader(cache, 64, seed=9, block=50, buffer=200)
+    list(loader.iterate(0))  # leaves memory behind that only one of the two may take
+    one, other = [], []
+    for first, second in zip(loader.iterate(1), loader.iterate(2), strict=True):
+        one.append(first)
+        other.append(second)
+    for batches, epoch in ((one, 1), (other, 2)):
+        assert same(join(batches), to_batch(jets[np.array(numbers(batches))], INPUTS, CLASSES))
+        assert numbers(batches) == numbers(list(Loader(cache, 64, 9, block=50, buffer=200).iterate(epoch)))
+
+
 def test_resumes_at_the_end(tmp_path: Path, jets: ak.Array) -> None:
     cache = PackedCache.build(from_memory(kept(jets)[:1200], CLASSES), INPUTS, tmp_path)
     loader = Loader(cache, 100, block=30, buffer=300)

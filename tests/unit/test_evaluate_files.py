@@ -6,10 +6,16 @@ from pathlib import Path
 import awkward as ak
 import numpy as np
 import pytest
+from scipy.stats import norm
 
+from femtobarn import cli
+from femtobarn.classification.fisher import Fisher
 from femtobarn.data.atlas import AtlasWriter
-from femtobarn.data.sample import Sample
+from femtobarn.data.formats import open_writer
+from femtobarn.data.inputs import Inputs, Label
+from femtobarn.data.sample import Sample, open_sample
 from femtobarn.errors import InputError
+from femtobarn.evaluate.classes import evaluate_classes
 from femtobarn.evaluate.files import evaluate_files
 from toys import toy_jets, toy_prediction
 
@@ -60,3 +66,55 @@ def test_a_label_that_is_not_there(file: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="flavour_lable"):
         evaluate_files([str(file)], scorer=Toy(), label="flavour_lable", out=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def events(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three Gaussian classes in the corners of a triangle, and a fourth that no model here knows."""
+    rng, count = np.random.default_rng(4), 12_000
+    kind = rng.integers(0, 4, count)
+    centre = np.array([[0.0, 0.0], [2.0, 0.0], [0.0, 1.0], [9.0, 9.0]])[kind]
+    x, y = np.ascontiguousarray(rng.normal(centre).T, dtype=np.float32)
+    weight = np.where(rng.random(count) < 0.1, -0.5, 1.0).astype(np.float32)
+    path = tmp_path_factory.mktemp("events") / "events.parquet"
+    with open_writer(path, {"kind": ["qcd", "top", "w", "new"]}) as writer:
+        writer.append(ak.zip({"x": x, "y": y, "weight": weight, "kind": kind.astype(np.int8)}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def fisher(events: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    label = Label(field="kind", classes={name: [name] for name in ("qcd", "top", "w")})
+    inputs = Inputs(event=["x", "y"], labels={"class": label}, weight="weight")
+    model = Fisher().fit(open_sample(events).take(np.arange(0, 12_000, 2)), inputs=inputs)
+    return model.save(tmp_path_factory.mktemp("model") / "fisher")
+
+
+def test_any_classes(events: Path, fisher: Path, tmp_path: Path) -> None:
+    result = evaluate_classes([str(events)], Fisher.load(fisher), out=tmp_path)
+    for name, distance in (("top", 2.0), ("w", 1.0)):
+        area = result.find("auc", "fisher", signal=name, background="qcd")
+        assert area is not None and abs(area.value - norm.cdf(distance / np.sqrt(2))) < 3 * area.error
+        kept = result.find("rejection", "fisher", signal=name, signal_efficiency=0.5)
+        assert kept is not None and abs(kept.value - 1 / norm.sf(distance)) < 3 * kept.error
+    assert result.find("calibration_error", "fisher", **{"class": "top"}).value < 0.03
+    assert result.sizes == {"events": int((open_sample(events).column("kind") < 3).sum())}
+    assert "roc-top" in (tmp_path / "report.html").read_text()
+    other = evaluate_classes([str(events)], Fisher.load(fisher), background="w", out=tmp_path)
+    assert other.find("auc", "fisher", signal="top", background="w") is not None
+
+
+def test_what_cannot_be_judged(events: Path, fisher: Path, tmp_path: Path) -> None:
+    model = Fisher.load(fisher)
+    with pytest.raises(InputError, match=r"no such class; did you mean 'top'"):
+        evaluate_classes([str(events)], model, background="topp", out=tmp_path / "no")
+    rows = open_sample(events).read()
+    for name, kept, message in (("two", rows[rows.kind < 2], "no rows of the class 'w'"),
+                                ("none", rows[["x", "y"]], "kind")):  # fmt: skip
+        with open_writer(tmp_path / f"{name}.parquet", {"kind": ["qcd", "top", "w", "new"]}) as writer:
+            writer.append(kept)
+        with pytest.raises(InputError, match=message):
+            evaluate_classes([str(tmp_path / f"{name}.parquet")], model, out=tmp_path / "no")
+    with pytest.raises(InputError, match="--background w: among flavours"):
+        cli.evaluate([str(events)], scores=["b=x"], background="w", out=tmp_path / "no")
+    assert not (tmp_path / "no").exists()

@@ -16,8 +16,9 @@ from femtobarn.nn.neighbours import nearest, nearest_padded
 from femtobarn.nn.pairs import matrices, pairs_with_self
 from femtobarn.nn.ragged import Layout, falling, ordered_pairs
 from femtobarn.nn.transformer import dot_product_attention, dot_product_pairwise
-from femtobarn.tagging.candidates import candidate_inputs
+from femtobarn.tagging.candidates import Cloud, candidate_inputs
 from femtobarn.tagging.efn import EFN
+from femtobarn.tagging.jet_rnn import from_the_hardest
 from femtobarn.tagging.lorentz import LorentzNet
 from femtobarn.tagging.part import ParT
 from femtobarn.tagging.particlenet import ParticleNet
@@ -142,6 +143,22 @@ def test_nearest_are_nearest() -> None:
 def test_falling_is_a_stable_sort_of_each_event() -> None:
     values = torch.tensor([1.0, 3.0, 1.0, 2.0, 2.0, 5.0, 4.0])
     assert falling(values, torch.tensor([0, 3, 3, 7])).tolist() == [1, 0, 2, 5, 6, 3, 4]
+
+
+def test_by_angle_from_the_hardest() -> None:
+    """The hardest comes first, then the others by distance; jets without candidates are no trouble."""
+    lengths, generator = torch.tensor([3, 0, 1, 7, 0]), torch.Generator().manual_seed(2)
+    offsets, tokens = offsets_of(lengths), int(lengths.sum())
+    place, pt = torch.rand(tokens, 2, generator=generator), torch.rand(tokens, generator=generator)
+    features = torch.cat([torch.zeros(tokens, 5), place], 1)
+    segments = torch.repeat_interleave(torch.arange(5), lengths)
+    cloud = Cloud(torch.zeros(tokens, 4), features, torch.zeros(5, 0), offsets, segments)
+    order = from_the_hardest(cloud, falling(pt, offsets))
+    for begin, end in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
+        if end > begin:
+            hardest = place[begin + int(pt[begin:end].argmax())]
+            expected = begin + (place[begin:end] - hardest).norm(dim=1).argsort()
+            assert order[begin:end].tolist() == expected.tolist()
 
 
 def test_pairs_of_momenta() -> None:

@@ -88,7 +88,7 @@ def test_split_without_folds(jets: ak.Array) -> None:
     expected = fold_of("", 0, ak.to_numpy(jets.runNumber), 0, ak.to_numpy(jets.eventNumber))
     assert numbered.split("valid").column("eventNumber").tolist() == np.flatnonzero(expected == 6).tolist()
     bare = from_memory(jets[["pt"]])
-    with pytest.raises(InputError, match=r"neither 'fold' nor 'eventNumber'.*by='row'"):
+    with pytest.raises(InputError, match=r"neither 'fold' nor 'eventNumber'.*split: row.*by='row'"):
         bare.split("valid")
     assert sum(len(bare.split(name, by="row")) for name in ("train", "valid", "test")) == 3000
     with pytest.raises(InputError, match="the train split is empty"):

@@ -1,7 +1,9 @@
 """Spectra: fits of smooth shapes, bump hunts, tails, limits on resonances."""
 
 import os
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -157,6 +159,32 @@ def test_strongest_window_is_exact(events: float) -> None:
         every = local_p(pseudo, np.broadcast_to(expected, pseudo.shape), where)
         np.testing.assert_allclose(p, every.min(axis=1), rtol=1e-12)
         np.testing.assert_allclose(every[np.arange(1300), window], every.min(axis=1), rtol=1e-12)
+
+
+def test_a_fit_may_expect_nothing() -> None:
+    """Where a fit falls to zero in floating point, empty bins are no excess and the others still count."""
+    counts = np.array([[2.0, 9.0, 8.0, 0.0, 0.0]])
+    expected = np.array([[3.0, 3.0, 3.0, 0.0, 0.0]])
+    p, window = strongest(counts, expected, windows(5, 2, 2))
+    assert window.tolist() == [1]
+    assert p[0] == pytest.approx(poisson.sf(16, 6.0))
+
+
+def test_the_tutorial_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "searches.md").read_text()
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
+        exec(compile(block, "searches.md", "exec"), names)
+    low, high, local, overall = (
+        float(number)
+        for number in re.findall(
+            r"(\d+) to (\d+) GeV: local ([\d.]+), global ([\d.]+)", capsys.readouterr().out
+        )[0]
+    )
+    assert 3200 < low < 3500 < high < 3800 and local > overall > 1
+    k = int(np.argmin(np.abs(names["mass"] - 3500)))
+    assert names["limits"].observed[k] > names["limits"].expected[3, k]
+    assert len(names["figure"].axes) == 2 and len(names["bands"].axes) == 1
 
 
 def test_global_p_is_uniform_without_a_signal() -> None:

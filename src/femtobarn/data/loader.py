@@ -16,6 +16,8 @@ from femtobarn.errors import InputError
 
 __all__ = ["Loader"]
 
+_Pools = tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]
+
 
 class Loader:
     """Batches of a packed cache.
@@ -54,6 +56,7 @@ class Loader:
             raise InputError(f"{cache.folder}: {len(cache)} rows cannot be shared by {world} processes")
         self.cache, self.batch_size, self.seed, self.shuffle = cache, batch_size, seed, shuffle
         self.rank, self.world = rank, world
+        self._pools: _Pools | None = None
         # Small samples get small blocks, so that every process has several.
         self._block = max(1, min(block, len(cache) // (32 * world)))
         self._blocks_per_buffer = max(1, buffer // self._block)
@@ -113,11 +116,17 @@ class Loader:
 
     def _read_ahead(self, buffers: list[list[tuple[int, int]]], first: int) -> Iterator[tuple[int, Columns]]:
         """Buffers in turn, the next one being read by a thread while this one is used."""
-        pools: tuple[dict[str, NDArray[Any]], ...] = ({}, {})
-        with ThreadPoolExecutor(1) as thread:
-            coming = thread.submit(self.cache.read, buffers[first], pools[first % 2])
-            for number in range(first, len(buffers)):
-                columns = coming.result()
-                if number + 1 < len(buffers):
-                    coming = thread.submit(self.cache.read, buffers[number + 1], pools[(number + 1) % 2])
-                yield number, columns
+        # Memory touched for the first time costs more than reading into it, so the next epoch gets the same;
+        # an iteration that begins while another one runs makes its own.
+        pools = self._pools or ({}, {})
+        self._pools = None
+        try:
+            with ThreadPoolExecutor(1) as thread:
+                coming = thread.submit(self.cache.read, buffers[first], pools[first % 2])
+                for number in range(first, len(buffers)):
+                    columns = coming.result()
+                    if number + 1 < len(buffers):
+                        coming = thread.submit(self.cache.read, buffers[number + 1], pools[(number + 1) % 2])
+                    yield number, columns
+        finally:
+            self._pools = pools

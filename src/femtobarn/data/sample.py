@@ -207,7 +207,7 @@ class Sample:
         if event is None:
             raise InputError(
                 f"{self.where} has neither 'fold' nor 'eventNumber' to split by; "
-                "write one, or split by row with split(..., by='row')"
+                "write one, or split by row: `split: row` in the YAML's data, split(..., by='row') in Python"
             )
         run = next((name for name in ("runNumber", "run") if name in scalars), None)
         lumi = next((name for name in ("lumiBlock", "luminosityBlock") if name in scalars), None)

@@ -26,7 +26,7 @@ from femtobarn.evaluate.report import Cell, Report
 from femtobarn.evaluate.result import At, Metric, Result
 from femtobarn.evaluate.style import Caption, lines_for
 
-__all__ = ["Scorer", "evaluate_files", "evaluate_scores"]
+__all__ = ["Scorer", "evaluate_files", "evaluate_scores", "source_of"]
 
 WEIGHTS = ("mcEventWeight", "genWeight")
 TRUTH = ("tracks.ftagTruthOriginLabel", "tracks.ftagTruthVertexIndex")
@@ -90,7 +90,7 @@ def evaluate_files(
     limits = (
         f"$p_T$ > {minimum_pt:g} GeV, |η| < {maximum_eta:g}" if len(known) == 2 else f"{len(sample):,} jets"
     )
-    caption = Caption(_source(sample), limits)
+    caption = Caption(source_of(sample), limits)
     which = "all splits" if split == "all" else f"the {split} split"
     subtitle = f"{len(sample):,} jets of {which}, {limits.replace('$p_T$', 'pT')}"
     if scorer is not None:
@@ -105,7 +105,7 @@ def evaluate_files(
     return result
 
 
-def _source(sample: Sample) -> str:
+def source_of(sample: Sample) -> str:
     """What stands above the figures: the sample's name; ours is a simulation and says so."""
     return "femtobarn simulation" if "femtobarn" in sample.attributes.get("versions", {}) else sample.name
 

@@ -86,13 +86,15 @@ def origin_curves(
     return curves
 
 
-def b_vertices(jets: Jets, tagger: FlavourScores, kind: str) -> tuple[Vertices, NDArray[np.int64]]:
+def b_vertices(
+    jets: Jets, tagger: FlavourScores, kind: str, likely: float = 0.5
+) -> tuple[Vertices, NDArray[np.int64]]:
     """Vertices of the b-jets, `exclusive`, `inclusive` or `by_origin`, and the row in `jets` of each b-jet.
 
     A tagger that also classifies tracks is held to it: a reconstructed vertex counts if one of its tracks is
-    more likely from heavy flavour, FromB, FromBC or FromC, than not, and it is not the one with the most
-    tracks whose likeliest origin is Primary. Inclusive are all that count as one; by origin, it is the tracks
-    more likely from heavy flavour than not that make the one vertex, whatever vertices they are in.
+    from heavy flavour, FromB, FromBC or FromC, with a probability above `likely`, and it is not the one with
+    the most tracks whose likeliest origin is Primary. Inclusive are all that count as one; by origin, it is
+    the tracks themselves above `likely` that make the one vertex, whatever vertices they are in.
     """
     chosen = np.flatnonzero(jets.flavour == "b")
     tracks = _tracks(jets)[chosen]
@@ -103,8 +105,8 @@ def b_vertices(jets: Jets, tagger: FlavourScores, kind: str) -> tuple[Vertices, 
         origins = tagger.origins[chosen]
         flat = ak.flatten(origins)
         said = {name: ak.to_numpy(flat[name]) for name in tagger.origin_classes}
-        likely = sum(said[name] for name in HEAVY_FLAVOUR if name in said) > 0.5
-        heavy = ak.unflatten(likely, ak.num(origins))
+        from_heavy = sum(said[name] for name in HEAVY_FLAVOUR if name in said)
+        heavy = ak.unflatten(from_heavy > likely, ak.num(origins))
         if kind == "by_origin":
             return inclusive_vertices(*truth, ak.where(heavy, 0, -1)), chosen
         best = np.argmax(np.stack(list(said.values()), axis=1), axis=1)

@@ -6,11 +6,20 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import awkward as ak
+
 from femtobarn.evaluate.flavour_scores import FlavourScores, Jets
 from femtobarn.evaluate.ladder import ladder_figure, step_metrics, step_rows
 from femtobarn.evaluate.report import Report
 from femtobarn.evaluate.result import At, Result, combine
 from femtobarn.evaluate.style import Caption
+from femtobarn.evaluate.vertex_purity import (
+    PurityScan,
+    purity_figure,
+    purity_metrics,
+    purity_rows,
+    scan_purity,
+)
 from femtobarn.learn.training import Training
 from femtobarn.recipes.flavour import (
     KINEMATICS,
@@ -83,7 +92,7 @@ SCALES = {
         events={"ttbar": 150, "zprime": 150},
         pileup=1.0,
         simulation=SimulationSettings(pileup=PileupSettings(train=60, valid=60, test=60)),
-        methods=("ip3d", "ip3d_sv1", "mv2", "dl1r", "gn1"),
+        methods=("ip3d", "sv1", "ip3d_sv1", "mv2", "dl1r", "gn1"),
         training=ONE_CYCLE.with_(epochs=2, batch_size=100),
     ),
     "quick": FlavourSettings(
@@ -117,6 +126,8 @@ STEPS = (
     ("dl1r", "gn1"), ("dl1d", "gn1"), ("gn1_no_aux", "gn1"), ("gn1", "gn1lep"), ("gn1", "gn2"),
 )  # fmt: skip
 """Each tagger and the one it took over from."""
+FITTED, FOUND, VERTEX_PT = ("sv1", "jetfitter"), ("gn1", "gn1lep", "gn2"), 100.0
+"""Whose vertices are compared at equal purity, those of the fits and of networks; GeV, of the b-jets."""
 DRAWN = ("ip3d", "sv1", "mv2", "dl1", "dl1r", "dl1d", "gn1", "gn2")
 
 
@@ -143,6 +154,43 @@ def opening(study: Study, report: Report, result: Result) -> None:
         columns = ["at 70 % b-efficiency", "light-rejection, ratio", "c-rejection, ratio", "light"]
         text = f"{TITLES[process]}: errors of the same jets, what both judge alike cancels, and of the seeds."
         report.table(columns, step_rows(mean, steps, labels), text)
+        vertices(study, report, result, process, jets)
+
+
+def vertices(study: Study, report: Report, result: Result, process: str, jets: Jets) -> None:
+    """Vertices of the networks where they are as pure as those that are fitted."""
+    labels = {name: study.taggers[name].label for name in FITTED + FOUND if name in study.settings.methods}
+    chosen = (ak.to_numpy(jets.rows.pt) > VERTEX_PT) & (jets.flavour == "b")
+
+    def scan(name: str, seed: int) -> PurityScan:
+        unit = Unit(name, seed)
+        said = study.scores(unit, study.trained(unit) / f"{process}.parquet")
+        return scan_purity(jets.take(chosen), said.take(chosen))
+
+    fitted = [scan(name, study.settings.seeds[0]) for name in FITTED if name in labels]
+    found = {name: [scan(name, seed) for seed in study.seeds(name)] for name in FOUND if name in labels}
+    if not fitted or not found:
+        return
+    parts = [
+        result.model_copy(update={"metrics": purity_metrics([*fitted, one], process, VERTEX_PT)})
+        for scans in found.values()
+        for one in scans
+    ]
+    result.metrics += combine(parts).metrics
+    mine = [m for m in result.metrics if m.sample == process]
+    title = f"{TITLES[process]}, b-jets with pT > {VERTEX_PT:g} GeV"
+    text = (
+        f"{title}: inclusive vertices at equal purity. A vertex of a network counts if its surest track is "
+        "from heavy flavour with more than some probability, here the one at which its vertices are at least "
+        "as pure as those of SV1 or JetFitter on the same jets."
+    )
+    report.table(*purity_rows(mine, labels, VERTEX_PT), text)
+    caption = Caption(sample=rf"{TITLES[process]}, √s = 13.6 TeV, $b$-jets with $p_T > {VERTEX_PT:g}$ GeV")
+    figure = purity_figure([*fitted, *(scans[0] for scans in found.values())], caption)
+    text = (
+        f"{title}: what a network finds of the vertices, and how pure; its marker is at a probability of 0.5."
+    )
+    report.figure(figure, text, f"vertices-purity-{process}")
 
 
 def paired(

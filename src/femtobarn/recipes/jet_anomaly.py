@@ -6,6 +6,7 @@ unusual? What only measures how rich a jet is does the contrary.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -39,7 +40,7 @@ from femtobarn.physics.lund import lund_tree
 from femtobarn.physics.substructure import energy_correlators, n_subjettiness
 from femtobarn.progress import progress_bar
 from femtobarn.recipes.run import Run, Settings, recipe
-from femtobarn.simulation import LargeJetSettings, simulate
+from femtobarn.simulation import JetSettings, simulate
 from femtobarn.simulation.jet_classes import JET_CLASSES
 
 CLASSES = ("QCD", "Tbqq")
@@ -50,14 +51,15 @@ SUBSTRUCTURE = ("mass", "tau21", "tau32", "d2", "multiplicity")
 SPLITS = {"train": (0, 4), "valid": (4, 5), "test": (5, 10)}
 """Ranges of folds; half of the jets judge."""
 EFFICIENCY = 0.5
-METHODS: dict[str, Callable[[int], Scorer]] = {
-    "isolation_forest": lambda seed: IsolationForest(seed=seed),
-    "image_autoencoder": lambda seed: ImageAutoencoder(power=1.0),
-    "image_autoencoder_root": lambda seed: ImageAutoencoder(power=0.5),
-    "lola_autoencoder": lambda seed: LolaAutoencoder(),
-    "lund_autoencoder": lambda seed: LundAutoencoder(),
-    "normalised_autoencoder": lambda seed: NormalisedAutoencoder(),
+METHODS: dict[str, Callable[[int, int], Scorer]] = {
+    "isolation_forest": lambda seed, steps: IsolationForest(seed=seed),
+    "image_autoencoder": lambda seed, steps: ImageAutoencoder(power=1.0),
+    "image_autoencoder_root": lambda seed, steps: ImageAutoencoder(power=0.5),
+    "lola_autoencoder": lambda seed, steps: LolaAutoencoder(),
+    "lund_autoencoder": lambda seed, steps: LundAutoencoder(),
+    "normalised_autoencoder": lambda seed, steps: NormalisedAutoencoder(pretraining=steps // 2),
 }
+"""By seed and number of steps: a normalised autoencoder is a plain one for the first half of them."""
 LABELS = {
     "mass": "jet mass",
     "isolation_forest": "isolation forest",
@@ -101,7 +103,7 @@ SHORT = JetAnomalySettings(collisions=1).training
 SCALES = {
     "smoke": JetAnomalySettings(collisions=2_000, training=SHORT.with_(epochs=1, batch_size=20)),
     "quick": JetAnomalySettings(collisions=10_000, training=SHORT.with_(batch_size=50)),
-    "standard": JetAnomalySettings(collisions=50_000, seeds=(1, 2)),
+    "standard": JetAnomalySettings(collisions=50_000, training=SHORT.with_(batch_size=50), seeds=(1, 2)),
 }
 
 
@@ -140,7 +142,7 @@ def jet_anomaly(settings: JetAnomalySettings, run: Run) -> Result:
 def prepared(settings: JetAnomalySettings, run: Run) -> Sample:
     """QCD and top jets with substructure, and their Lund tree as `branchings`; of the sample of ten classes
     that `jet_history` simulates too."""
-    detector = LargeJetSettings()
+    detector = JetSettings()
 
     def simulated(path: Path) -> None:
         with progress_bar("simulate jets", "collisions") as progress:
@@ -201,10 +203,11 @@ def inputs(method: Scorer) -> Inputs:
 def scored(settings: JetAnomalySettings, run: Run, name: str, direction: Direction, seed: int, jets: Sample,
            test: Sample) -> NDArray[np.float64]:  # fmt: skip
     """Scores (N,) of the test jets by a method that learnt one class."""
-    method = METHODS[name](seed)
+    train, valid = (part(jets, split, direction.usual) for split in ("train", "valid"))
+    steps = settings.training.epochs * math.ceil(len(train) / settings.training.batch_size)
+    method = METHODS[name](seed, steps)
 
     def build(path: Path) -> None:
-        train, valid = (part(jets, split, direction.usual) for split in ("train", "valid"))
         training = settings.training.with_(seed=seed, keep=method.default_training().keep)
         method.fit(train, valid, inputs=inputs(method), training=training)
         with atomic(path) as temporary, open(temporary, "wb") as file:

@@ -17,7 +17,7 @@ from femtobarn.learn.model_files import load
 from femtobarn.progress import progress_bar
 from femtobarn.recipes.jet_history_training import PREDICTED, SPECTRUM
 from femtobarn.recipes.run import Run
-from femtobarn.simulation import LargeJetSettings, simulate
+from femtobarn.simulation import JetSettings, simulate
 from femtobarn.simulation.jet_classes import JET_CLASSES
 
 __all__ = ["answer", "joined", "more_jets", "truth"]
@@ -25,7 +25,7 @@ __all__ = ["answer", "joined", "more_jets", "truth"]
 Floats = NDArray[np.float64]
 
 
-def more_jets(run: Run, name: str, collisions: int, settings: LargeJetSettings,
+def more_jets(run: Run, name: str, collisions: int, settings: JetSettings,
               spectrum: Mapping[str, Sequence[float]] = SPECTRUM) -> Sample:  # fmt: skip
     """Jets of another seed than those of the trainings, weighted so that all classes have one spectrum."""
 

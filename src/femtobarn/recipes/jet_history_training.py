@@ -23,7 +23,7 @@ from femtobarn.learn.method import Classifier
 from femtobarn.learn.training import Training
 from femtobarn.progress import progress_bar
 from femtobarn.recipes.run import Run, Settings
-from femtobarn.simulation import LargeJetSettings, simulate
+from femtobarn.simulation import JetSettings, simulate
 from femtobarn.simulation.jet_classes import JET_CLASSES
 from femtobarn.tagging.candidates import candidate_inputs
 
@@ -100,7 +100,7 @@ class JetHistorySettings(Settings):
     """
 
     collisions: int
-    simulation: LargeJetSettings = LargeJetSettings()
+    simulation: JetSettings = JetSettings()
     training: Training
     taggers: dict[str, TaggerSettings]
     methods: tuple[str, ...] = tuple(METHODS)

@@ -31,6 +31,7 @@ from femtobarn.progress import progress_bar
 from femtobarn.recipes.run import Run, Settings, Unit, recipe
 from femtobarn.simulation.branching import CLASSES, Branching, branching_jets
 from femtobarn.tagging.candidates import candidate_inputs
+from femtobarn.tagging.jet_rnn import JetRNN
 from femtobarn.tagging.lorentz import LorentzNet
 from femtobarn.tagging.part import ParT
 from femtobarn.tagging.particlenet import ParticleNet
@@ -42,10 +43,14 @@ TAGGERS: dict[str, tuple[str, type[Classifier]]] = {
     "substructure_bdt": ("Trees on substructure", SubstructureBDT),
     "pfn": ("PFN", PFN),
     "pcnn": ("P-CNN", PCNN),
+    "rnn": ("RNN, hardest first", JetRNN),
+    "rnn_angle": ("RNN, by angle", JetRNN),
     "lorentz": ("LorentzNet", LorentzNet),
     "particlenet": ("ParticleNet", ParticleNet),
     "part": ("ParT", ParT),
 }
+DRAWN = tuple(name for name in TAGGERS if name != "rnn")
+"""Whose ROC curves are shown."""
 BOUNDS = {
     "llr": ("optimum", "Optimum"),
     "llr_emissions": ("optimum_emissions", "Emissions one by one"),
@@ -57,6 +62,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "part": {"width": 48, "blocks": 2, "class_blocks": 1, "heads": 4, "embedding": (48,), "pair": (32, 32),
              "dropout": 0.0},
     "lorentz": {"width": 24, "layers": 3, "dropout": 0.0},
+    "rnn": {"longest": 20},
+    "rnn_angle": {"longest": 20, "order": "angle"},
 }  # fmt: skip
 """Sizes for jets of six candidates and minutes of one core; ParticleNet as its paper's Lite."""
 CYCLE = Training(
@@ -68,7 +75,10 @@ the azimuth of one remembers that of the emission at the next larger angle, whic
 only those that follow each other. Trees read numbers that sum over azimuths. A deep set knows pairs
 through its sum alone. Convolutions see neighbours in transverse momentum, which here are not neighbours
 in angle. A Lorentz-invariant network sees all pairs, but a boost along the jet scales all angles, so
-that it cannot know where the radiation began. ParticleNet compares near candidates, and ParT all pairs.
+that it cannot know where the radiation began. ParticleNet compares near candidates, and ParT all pairs, but
+which of them follow each other both must learn. A memory that reads candidates by their angle to the hardest
+is given just that: it meets each emission right after the one whose azimuth it remembers. Read by falling
+momentum the same memory has to find the order itself.
 """
 
 
@@ -95,16 +105,16 @@ class JetOptimumSettings(Settings):
 SCALES = {
     "smoke": JetOptimumSettings(
         jets={"train": 600, "valid": 200, "test": 1000},
-        epochs=dict.fromkeys(("pfn", "pcnn", "lorentz", "particlenet", "part"), 1),
+        epochs=dict.fromkeys((*SMALL, "pfn", "pcnn"), 1),
         training=CYCLE.with_(batch_size=100),
     ),
     "quick": JetOptimumSettings(
         jets={"train": 30_000, "valid": 5_000, "test": 30_000},
-        epochs={"pfn": 6, "pcnn": 4, "lorentz": 2, "particlenet": 3, "part": 4},
+        epochs={"pfn": 6, "pcnn": 4, "rnn": 4, "rnn_angle": 4, "lorentz": 2, "particlenet": 3, "part": 4},
     ),
     "standard": JetOptimumSettings(
         jets={"train": 200_000, "valid": 10_000, "test": 100_000},
-        epochs={"pfn": 12, "pcnn": 8, "lorentz": 4, "particlenet": 5, "part": 16},
+        epochs={"pfn": 12, "pcnn": 8, "rnn": 12, "rnn_angle": 12, "lorentz": 4, "particlenet": 5, "part": 16},
     ),
 }
 
@@ -265,7 +275,7 @@ def page(
     scores = {
         method: score(folder) for (method, seed), folder in folders.items() if seed == settings.seeds[0]
     }
-    curves = {"optimum": exact["llr"], **dict(reversed(scores.items()))}
+    curves = {"optimum": exact["llr"], **{name: scores[name] for name in reversed(DRAWN)}}
     names = {"optimum": "Optimum", **{method: label for method, (label, _) in TAGGERS.items()}}
     figure = rejection_figure(
         {name: (Survival(s[signal], name="signal"), Survival(s[~signal], name="background"))

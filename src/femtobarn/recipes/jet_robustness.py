@@ -50,11 +50,6 @@ SHOWERS = {
     "Vincia": ("PartonShowers:model = 2",),
 }
 ELSEWHERE = "1 to 1.5 TeV"
-HARDER = (
-    "PhaseSpace:pTHatMin = 960.", "PhaseSpace:pTHatMax = 1650.", "PhaseSpace:bias2SelectionRef = 960.",
-    "5100039:m0 = 2700.", "5100039:mMin = 2100.", "5100039:mMax = 3800.",
-)  # fmt: skip
-"""Pythia's settings for jets of 1000 to 1500 GeV, twice as hard as those of the trainings."""
 DISCO = "pfn_disco"
 MASS = np.linspace(20.0, 260.0, 17)
 SIGNALS = ("Hbb", "Wqq", "Tbqq")
@@ -136,7 +131,7 @@ def others(settings: RobustnessSettings, run: Run) -> dict[str, Sample]:
         pythia = (*usual.pythia, *SHOWERS[name])
         found[name] = more_jets(run, name, count, usual.model_copy(update={"pythia": pythia}))
     calorimeter = usual.calorimeter.model_copy(update={"jet_pt_min": 1000.0})
-    harder = {"pythia": (*usual.pythia, *HARDER), "jet_pt_max": 1500.0, "calorimeter": calorimeter}
+    harder = {"jet_pt_max": 1500.0, "calorimeter": calorimeter}
     spectrum = {"pt": [1000.0, 1100.0, 1200.0, 1300.0, 1400.0, 1500.0]}
     found[ELSEWHERE] = more_jets(run, ELSEWHERE, count, usual.model_copy(update=harder), spectrum)
     return found

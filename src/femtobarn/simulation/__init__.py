@@ -2,7 +2,7 @@
 
 from femtobarn.simulation.btagging import btag_weights, truth_tagged
 from femtobarn.simulation.detector import EventSettings
-from femtobarn.simulation.large_jets import LargeJetSettings
+from femtobarn.simulation.jets import JetSettings
 from femtobarn.simulation.processes import K_FACTORS, PROCESSES
 from femtobarn.simulation.settings import SimulationSettings
 from femtobarn.simulation.shifts import Shifts, shifted
@@ -13,7 +13,7 @@ __all__ = [
     "K_FACTORS",
     "PROCESSES",
     "EventSettings",
-    "LargeJetSettings",
+    "JetSettings",
     "Shifts",
     "SimulationSettings",
     "Summary",

@@ -47,7 +47,8 @@ def candidates_near(
     rng: np.random.Generator,
 ) -> Candidates:
     """Charged particles near jets, products of the material included, at their true perigee."""
-    radius = cone(jets.pt, settings.selection.cone)
+    shrinking = settings.selection.cone
+    radius = cone(jets.pt, shrinking) if shrinking else np.full(len(jets), settings.calorimeter.jet_radius)
     # Wider by what may bend or scatter into it.
     wide = np.maximum(radius + 0.14, 0.6)
     particles = hard.joined(*pileup).ordered("event")

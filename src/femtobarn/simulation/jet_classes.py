@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,61 +12,75 @@ from femtobarn.physics.kinematics import delta_r, pt_eta_phi
 from femtobarn.simulation.calorimeter import JetTable
 from femtobarn.simulation.pythia import Record
 
-__all__ = ["COLLISIONS", "JET_CLASSES", "jet_classes"]
+__all__ = ["JET_CLASSES", "Ways", "collisions", "jet_classes"]
 
 JET_CLASSES = ("QCD", "Hbb", "Hcc", "Hgg", "H4q", "Hqql", "Zqq", "Wqq", "Tbqq", "Tbl")
 QCD, HBB, HCC, HGG, H4Q, HQQL, ZQQ, WQQ, TBQQ, TBL = range(10)
 HIGGS, TOP, W_BOSON, Z_BOSON = 25, 6, 24, 23
 
-_HARD = (
-    "PhaseSpace:pTHatMin = 480.",
-    "PhaseSpace:pTHatMax = 1100.",
-    "PhaseSpace:bias2Selection = on",
-    "PhaseSpace:bias2SelectionPow = 5.5",
-    "PhaseSpace:bias2SelectionRef = 480.",
-)
-_HIGGS_PAIR = (
-    "5100039:m0 = 1600.",
-    "5100039:doForceWidth = on",
-    "5100039:mWidth = 600.",
-    "5100039:mMin = 1100.",
-    "5100039:mMax = 2400.",
-    "5100039:onMode = off",
-    "5100039:onIfMatch = 25 25",
-    "25:onMode = off",
-)
+Ways = tuple[tuple[str, tuple[str, ...]], ...]
+"""Processes of `PROCESSES`, taken in turn, with further settings of Pythia."""
 _TO_QUARKS, _TO_LEPTONS = "1 2 3 4 5", "11 13"
+
+
+def _hard(pt_min: float, pt_max: float) -> tuple[str, ...]:
+    """Above the momentum of the jets, more of them the harder they are."""
+    low = 0.96 * pt_min
+    return (
+        f"PhaseSpace:pTHatMin = {low:g}",
+        f"PhaseSpace:pTHatMax = {1.1 * pt_max:g}",
+        "PhaseSpace:bias2Selection = on",
+        "PhaseSpace:bias2SelectionPow = 5.5",
+        f"PhaseSpace:bias2SelectionRef = {low:g}",
+    )
+
+
+def _higgs_pair(pt_min: float, pt_max: float) -> tuple[str, ...]:
+    """From a wide resonance of spin 2."""
+    return (
+        f"5100039:m0 = {3.2 * pt_min:g}",
+        "5100039:doForceWidth = on",
+        f"5100039:mWidth = {1.2 * pt_min:g}",
+        f"5100039:mMin = {2.2 * pt_min:g}",
+        f"5100039:mMax = {2.4 * pt_max:g}",
+        "5100039:onMode = off",
+        "5100039:onIfMatch = 25 25",
+        "25:onMode = off",
+    )
 
 
 def _one_each(positive: str, negative: str) -> tuple[str, ...]:
     return ("24:onMode = off", f"24:onPosIfAny = {positive}", f"24:onNegIfAny = {negative}")
 
 
-_W_TO_QUARKS = ("24:onMode = off", f"24:onIfAny = {_TO_QUARKS}")
-_W_TO_LEPTONS = ("24:onMode = off", f"24:onIfAny = {_TO_LEPTONS}")
-COLLISIONS: dict[str, tuple[tuple[str, tuple[str, ...]], ...]] = {
-    "QCD": (("dijet", _HARD),),
-    "Hbb": (("graviton_ww", (*_HIGGS_PAIR, "25:onIfMatch = 5 -5")),),
-    "Hcc": (("graviton_ww", (*_HIGGS_PAIR, "25:onIfMatch = 4 -4")),),
-    "Hgg": (("graviton_ww", (*_HIGGS_PAIR, "25:onIfMatch = 21 21")),),
-    "H4q": (("graviton_ww", (*_HIGGS_PAIR, "25:onIfMatch = 24 -24", *_W_TO_QUARKS)),),
-    "Hqql": tuple(
-        ("graviton_ww", (*_HIGGS_PAIR, "25:onIfMatch = 24 -24", *_one_each(*charges)))
-        for charges in ((_TO_QUARKS, _TO_LEPTONS), (_TO_LEPTONS, _TO_QUARKS))
-    ),
-    "Zqq": (("zz", (*_HARD, "WeakZ0:gmZmode = 2", "23:onMode = off", f"23:onIfAny = {_TO_QUARKS}")),),
-    "Wqq": (("ww", (*_HARD, *_W_TO_QUARKS)),),
-    "Tbqq": (("ttbar", (*_HARD, *_W_TO_QUARKS)),),
-    "Tbl": (("ttbar", (*_HARD, *_W_TO_LEPTONS)),),
-}
-"""Per class the processes of `PROCESSES`, taken in turn, and further settings of Pythia.
+def collisions(pt_min: float, pt_max: float) -> dict[str, Ways]:
+    """Where jets of each class are from, of these transverse momenta (GeV).
 
-Higgs bosons in pairs from a wide resonance of spin 2, each decaying alike; all others above the momentum of
-the jets, more of them the harder they are."""
+    Higgs bosons in pairs, each decaying alike; W bosons of a class all decay alike too.
+    """
+    hard, pair = _hard(pt_min, pt_max), _higgs_pair(pt_min, pt_max)
+    w_to_quarks = ("24:onMode = off", f"24:onIfAny = {_TO_QUARKS}")
+    w_to_leptons = ("24:onMode = off", f"24:onIfAny = {_TO_LEPTONS}")
+    z_to_quarks = ("WeakZ0:gmZmode = 2", "23:onMode = off", f"23:onIfAny = {_TO_QUARKS}")
+    return {
+        "QCD": (("dijet", hard),),
+        "Hbb": (("graviton_ww", (*pair, "25:onIfMatch = 5 -5")),),
+        "Hcc": (("graviton_ww", (*pair, "25:onIfMatch = 4 -4")),),
+        "Hgg": (("graviton_ww", (*pair, "25:onIfMatch = 21 21")),),
+        "H4q": (("graviton_ww", (*pair, "25:onIfMatch = 24 -24", *w_to_quarks)),),
+        "Hqql": tuple(
+            ("graviton_ww", (*pair, "25:onIfMatch = 24 -24", *_one_each(*charges)))
+            for charges in ((_TO_QUARKS, _TO_LEPTONS), (_TO_LEPTONS, _TO_QUARKS))
+        ),
+        "Zqq": (("zz", (*hard, *z_to_quarks)),),
+        "Wqq": (("ww", (*hard, *w_to_quarks)),),
+        "Tbqq": (("ttbar", (*hard, *w_to_quarks)),),
+        "Tbl": (("ttbar", (*hard, *w_to_leptons)),),
+    }
 
 
-def jet_classes(record: Record, jets: JetTable, radius: float) -> NDArray[np.int8]:
-    """Code (jets,) in JET_CLASSES, -1 for a jet that is to be left out.
+def jet_classes(record: Record, jets: JetTable, radius: float) -> dict[str, NDArray[Any]]:
+    """`jet_label`, a code (jets,) in JET_CLASSES, -1 for a jet that is to be left out.
 
     In an event with W, Z, top or Higgs a jet is of the class of the one whose decay products all lie within
     `radius` of its axis [2202.03772], neutrinos apart; jets that hold none in full are left out. In events
@@ -96,7 +112,7 @@ def jet_classes(record: Record, jets: JetTable, radius: float) -> NDArray[np.int
 
     label = np.where(resonances[jets.event] > 0, -1, QCD)
     label[jet[whole]] = kind[resonance[whole]]
-    return label.astype(np.int8)
+    return {"jet_label": label.astype(np.int8)}
 
 
 def _class_of(

@@ -184,6 +184,8 @@ def track_columns(
 
 
 def selected(tracks: dict[str, NDArray[Any]], selection: SelectionSettings) -> NDArray[np.bool_]:
+    """Which of the tracks (N,), columns of `track_columns`, pass the cuts on momentum, impact parameters and
+    hits."""
     silicon = tracks["numberOfPixelHits"].astype(np.int64) + tracks["numberOfSCTHits"]
     shared = tracks["numberOfPixelSharedHits"] + tracks["numberOfSCTSharedHits"] / 2
     holes = tracks["numberOfPixelHoles"] + tracks["numberOfSCTHoles"]

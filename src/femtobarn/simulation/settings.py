@@ -38,8 +38,8 @@ class PileupSettings(BaseModel):
 
 
 class SelectionSettings(BaseModel):
-    """Track selection of GN1 [ATL-PHYS-PUB-2022-027], the shrinking cone of association (see
-    `physics.tracks.cone`), labels, prompt leptons, and the neutral
+    """Track selection of GN1 [ATL-PHYS-PUB-2022-027], the shrinking `cone` of association (see
+    `physics.tracks.cone`; None: the radius of the jets), labels, prompt leptons, and the neutral
     constituents that are kept."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -54,7 +54,7 @@ class SelectionSettings(BaseModel):
     pixel_holes_below: int = 2
     tracks_max: int = Field(40, gt=0)
     flows_max: int = Field(25, gt=0)
-    cone: tuple[float, float, float] = (0.239, -1.22, -0.0164)
+    cone: tuple[float, float, float] | None = (0.239, -1.22, -0.0164)
     label_pt_min: float = 5.0
     label_radius: float = 0.3
     lepton_pt_min: float = 25.0
@@ -81,6 +81,6 @@ class SimulationSettings(BaseModel):
 
 LARGE_RADIUS = SimulationSettings(
     calorimeter=CalorimeterSettings(jet_radius=1.0, jet_pt_min=250.0, jet_eta_max=2.0),
-    selection=SelectionSettings(cone=(1.0, -40.0, 0.0), tracks_max=100, flows_max=50),
+    selection=SelectionSettings(cone=None, tracks_max=100, flows_max=50),
 )
 """Anti-kt jets of R = 1.0 above 250 GeV, with all tracks within 1.0 of the axis."""

@@ -20,11 +20,12 @@ from pydantic import BaseModel
 
 from femtobarn.data.atomic import atomic
 from femtobarn.data.formats import open_writer
+from femtobarn.data.reader import Writer
 from femtobarn.errors import InputError, require
 from femtobarn.simulation.detector import EventSettings
 from femtobarn.simulation.event_rows import OBJECT_CLASSES, event_block
 from femtobarn.simulation.events import BLOCK, Block, simulate_block
-from femtobarn.simulation.large_jets import JET_CODES, LargeJetSettings, block_lines, large_jets_block
+from femtobarn.simulation.jets import JetSettings, block_lines, jet_codes, jets_block
 from femtobarn.simulation.pileup import POOL_BLOCK, pool_block, pool_folder
 from femtobarn.simulation.processes import pythia_settings
 from femtobarn.simulation.pythia import CrossSection, cross_section
@@ -72,7 +73,7 @@ class Kind(NamedTuple):
 
     Attributes:
         block: makes one block of them.
-        classes: names of codes.
+        classes: names of codes, with these settings.
         flavour: the field whose codes are counted in the summary.
         pileup: mean, unless another is asked for.
         choices: of the underlying event, the usual one first.
@@ -81,7 +82,7 @@ class Kind(NamedTuple):
     """
 
     block: Callable[[Block], tuple[ak.Array, int, dict[str, float]]]
-    classes: dict[str, list[str]]
+    classes: Callable[[Any], dict[str, list[str]]]
     flavour: str
     pileup: float
     choices: tuple[UnderlyingEvent, ...]
@@ -91,15 +92,17 @@ class Kind(NamedTuple):
 
 KINDS: dict[type[BaseModel], Kind] = {
     SimulationSettings: Kind(
-        simulate_block, CLASSES, "flavour_label", 20.0, ("full", "overlay"), "atlas", True
+        simulate_block, lambda _: CLASSES, "flavour_label", 20.0, ("full", "overlay"), "atlas", True
     ),
     EventSettings: Kind(
-        event_block, OBJECT_CLASSES, "jets.flavour_label", 20.0, ("off", "full"), "nested", False
+        event_block, lambda _: OBJECT_CLASSES, "jets.flavour_label", 20.0, ("off", "full"), "nested", False
     ),
-    ZPoleSettings: Kind(zpole_block, EVENT_CLASSES, "flavour_label", 0.0, ("full",), "atlas", False),
-    LargeJetSettings: Kind(large_jets_block, JET_CODES, "jet_label", 0.0, ("full",), "nested", False),
+    ZPoleSettings: Kind(
+        zpole_block, lambda _: EVENT_CLASSES, "flavour_label", 0.0, ("full",), "atlas", False
+    ),
+    JetSettings: Kind(jets_block, jet_codes, "jet_label", 0.0, ("full",), "nested", False),
 }
-OWN: dict[str, type[ZPoleSettings | LargeJetSettings]] = {"zpole": ZPoleSettings, "jets": LargeJetSettings}
+OWN: dict[str, type[ZPoleSettings | JetSettings]] = {"zpole": ZPoleSettings, "jets": JetSettings}
 """Processes with a detector of their own."""
 AnySettings = SimulationSettings | EventSettings | ZPoleSettings
 
@@ -152,17 +155,7 @@ def simulate(
     underlying_event = underlying_event or kind.choices[0]
     out = Path(out)
     _check(n, out, seed, pileup, workers)
-    if not _fits(process, settings) or (process in OWN and (pileup or underlying_event != "full")):
-        raise InputError(
-            f"{process}: beams and pile-up do not fit: zpole needs ZPoleSettings, jets LargeJetSettings, and "
-            "both no pile-up"
-        )
-    if underlying_event not in kind.choices:
-        choices = " or ".join(map(repr, kind.choices))
-        raise InputError(f"underlying_event is '{underlying_event}'; give {choices}")
-    for name, further in _collisions(process, settings):
-        check_lines(pythia_settings(name, settings.sqrt_s, underlying_event == "full", further))
-    _check_energy(settings)
+    _check_process(process, settings, pileup, underlying_event)
     pools = Path() if isinstance(settings, ZPoleSettings) else pool_folder(settings)
     blocks = [
         Block(process, index, seed, pileup, underlying_event, settings, pools)
@@ -177,15 +170,13 @@ def simulate(
         "versions": {name: version(name) for name in ("femtobarn", "pythia8mc", "fastjet", "numpy")},
     }
     attributes = provenance | {"events": n}
-    parts = Parts(out, provenance)
-    total = Totals(kind.classes[kind.flavour])
+    parts, classes = Parts(out, provenance), kind.classes(settings)
+    total = Totals(classes[kind.flavour])
     if isinstance(settings, EventSettings):
         total.cross_section = _scaled(cross_section(process, settings.sqrt_s, settings.pythia), settings)
         attributes["cross_section"] = total.cross_section._asdict()
     with (
-        open_writer(
-            out, kind.classes, attributes, max_length=_longest(settings), layout=kind.layout
-        ) as writer,
+        open_writer(out, classes, attributes, max_length=_longest(settings), layout=kind.layout) as writer,
         _executor(workers, scheduler) as executor,
     ):
         if not isinstance(settings, ZPoleSettings) and (
@@ -195,32 +186,53 @@ def simulate(
         for block in _finished(blocks, parts, executor, workers, total.seconds):
             if progress:
                 progress(min(n, (block.index + 1) * BLOCK), n)
-        start = time.process_time()
-        weight = total.cross_section and total.cross_section.value / parts.sum_of_weights(blocks, n)
-        for first in range(0, len(blocks), GROUP):
-            group = [parts.read(block) for block in blocks[first : first + GROUP]]
-            rows = ak.concatenate([rows for rows, _ in group])
-            rows = rows[rows.eventNumber < n]
-            if weight:
-                rows["crossSectionWeight"] = ak.values_astype(weight * rows.mcEventWeight, np.float32)
-            writer.append(rows)
-            wanted = [min(BLOCK, n - block.index * BLOCK) for block in blocks[first : first + GROUP]]
-            finished = sum(min(events, most) for (_, events), most in zip(group, wanted, strict=True))
-            total.add(rows, finished, kind.flavour)
-        total.seconds["write"] = total.seconds.get("write", 0.0) + time.process_time() - start
+        _write(writer, blocks, parts, n, total, kind.flavour)
     parts.remove()
     return total.summary()
 
 
-def _fits(process: str, settings: AnySettings) -> bool:
-    """Whether settings of this type are for this process."""
+def _write(writer: Writer, blocks: list[Block], parts: Parts, n: int, total: Totals, flavour: str) -> None:
+    """The rows of the first `n` events of finished blocks into the file and into `total`."""
+    start = time.process_time()
+    weight = total.cross_section and total.cross_section.value / parts.sum_of_weights(blocks, n)
+    for first in range(0, len(blocks), GROUP):
+        group = [parts.read(block) for block in blocks[first : first + GROUP]]
+        rows = ak.concatenate([rows for rows, _ in group])
+        rows = rows[rows.eventNumber < n]
+        if weight:
+            rows["crossSectionWeight"] = ak.values_astype(weight * rows.mcEventWeight, np.float32)
+        writer.append(rows)
+        wanted = [min(BLOCK, n - block.index * BLOCK) for block in blocks[first : first + GROUP]]
+        finished = sum(min(events, most) for (_, events), most in zip(group, wanted, strict=True))
+        total.add(rows, finished, flavour)
+    total.seconds["write"] = total.seconds.get("write", 0.0) + time.process_time() - start
+
+
+def _check_process(
+    process: str, settings: AnySettings, pileup: float, underlying_event: UnderlyingEvent
+) -> None:
+    """Refuse settings that are not for this process, or that Pythia does not know."""
     own = OWN.get(process)
-    return type(settings) is own if own else type(settings) not in OWN.values()
+    fits = type(settings) is own if own else type(settings) not in OWN.values()
+    if not fits or (own and (pileup or underlying_event != "full")):
+        raise InputError(
+            f"{process}: beams and pile-up do not fit: zpole needs ZPoleSettings, jets JetSettings, and both "
+            "no pile-up"
+        )
+    kind = KINDS[type(settings)]
+    if underlying_event not in kind.choices:
+        choices = " or ".join(map(repr, kind.choices))
+        raise InputError(f"underlying_event is '{underlying_event}'; give {choices}")
+    for name, further in _collisions(process, settings):
+        check_lines(pythia_settings(name, settings.sqrt_s, underlying_event == "full", further))
+    for line in settings.pythia:
+        if line.partition("=")[0].strip().lower() in ("beams:ecm", "beams:ea", "beams:eb"):
+            raise InputError(f"'{line}' would not reach the pile-up: set sqrt_s (TeV) instead")
 
 
 def _collisions(process: str, settings: AnySettings) -> list[tuple[str, tuple[str, ...]]]:
     """The processes and further settings of Pythia that the blocks are made of."""
-    if isinstance(settings, LargeJetSettings):
+    if isinstance(settings, JetSettings):
         return [block_lines(settings, index) for index in range(2 * len(settings.classes))]
     return [(process, settings.pythia)]
 
@@ -230,12 +242,6 @@ def _longest(settings: AnySettings) -> int:
     if isinstance(settings, SimulationSettings):
         return max(settings.selection.tracks_max, settings.selection.flows_max)
     return settings.tracks_max if isinstance(settings, ZPoleSettings) else 0
-
-
-def _check_energy(settings: AnySettings) -> None:
-    for line in settings.pythia:
-        if line.partition("=")[0].strip().lower() in ("beams:ecm", "beams:ea", "beams:eb"):
-            raise InputError(f"'{line}' would not reach the pile-up: set sqrt_s (TeV) instead")
 
 
 class Totals:

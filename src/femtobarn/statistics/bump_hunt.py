@@ -121,7 +121,7 @@ def strongest(counts: Array, expected: Array, where: Windows) -> tuple[Array, In
     for first in range(0, size, BLOCK):
         rows = slice(first, first + BLOCK)
         own = expected[rows].T if expected.ndim == 2 else expected[:, None]
-        n, b = _windowed(counts[rows].T, where), _windowed(own, where)
+        n, b = _windowed(counts[rows].T, where), np.maximum(_windowed(own, where), SMALLEST)
         r2 = np.maximum(n, 1.0)
         np.divide(r2, b, out=r2)
         np.log(r2, out=r2)
