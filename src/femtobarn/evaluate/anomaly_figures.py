@@ -62,7 +62,7 @@ def score_figure(
         low, high = max(float(positive.min()) / 2, 1e-5 * float(positive.max())), float(positive.max())
         for name, cut in cuts.items():
             axes.axvline(cut, color="black", linewidth=1.2)
-            axes.annotate(name, (cut, 1), (-3, -6), xycoords=("data", "axes fraction"), rotation=90,
+            axes.annotate(name, (cut, 0.66), (-3, 0), xycoords=("data", "axes fraction"), rotation=90,
                           ha="right", va="top", textcoords="offset points", fontsize=12.5)  # fmt: skip
         log_axis(axes, "y", low, high * 10 ** (1.0 + 0.28 * (len(parts) + len(signals))))
         axes.set_xlim(edges[0], edges[-1])
@@ -159,7 +159,7 @@ def gain_figure(
     values = [value for some in gains.values() for value, _ in some.values() if value > 0]
     low, high = 0.5 * min([*values, 0.5]), 4 * max([*values, 2.0])
     with figure_style():
-        figure, (axes,) = canvas((0.62 * len(labels) + 1.2,), width=7.2, left=2.75)
+        figure, (axes,) = canvas((0.62 * len(labels) + 1.2,), width=7.6, left=3.5)
         for k, (name, some) in enumerate(gains.items()):
             line, shift = lines[name], 0.7 * (k - (len(gains) - 1) / 2) / max(len(gains), 1)
             for signal, (value, error) in some.items():
@@ -173,7 +173,7 @@ def gain_figure(
         axes.axvline(1, color="0.5", linewidth=1, linestyle=":")
         log_axis(axes, "x", low, high)
         axes.set_ylim(len(labels) - 0.4, -0.6 - 0.45 * len(gains) / 2)
-        axes.set_yticks(range(len(labels)), labels)
+        axes.set_yticks(range(len(labels)), labels, fontsize=12.5)
         axes.tick_params(axis="y", which="both", length=0)
         axes.minorticks_off()
         axes.set_xlabel("Significance after the cut over before")

@@ -109,7 +109,8 @@ def smooth(mass: NDArray[np.float32], weight: Array, sqrt_s: float) -> Smooth | 
             return None
         # Not np.histogram, whose sums of weights are differences: small ones beside large ones are lost.
         place = np.searchsorted(edges, mass[within], side="right") - 1
-        total, square = (np.bincount(place, weight[within] ** k, len(edges) - 1) for k in (1, 2))
+        sums = [np.bincount(place, weight[within] ** k, len(edges) - 1) for k in (1, 2)]
+        total, square = (np.asarray(part, dtype=np.float64) for part in sums)
         Spectrum.of(edges, total, "the simulated spectrum")
         peak = int((total / np.diff(edges)).argmax())
         end = peak + int(np.argmin(np.append(total[peak:] > 0, False)))
@@ -157,7 +158,8 @@ def fitted(counts: Array, edges: Array, truth: Smooth, sqrt_s: float) -> tuple[A
         start[:common] = truth.theta[:common]
         mean = np.exp(shape.basis @ start) * shape.weights
         start[0] += np.log(max(counts.sum(axis=1).mean(), 1.0) / mean.sum())
-        fit = fit_shapes(counts, shape, start=start)
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):  # steps that are then shortened
+            fit = fit_shapes(counts, shape, start=start)
         expected.append(fit.expected)
         deviances.append(fit.deviance)
     chosen = _chosen(np.stack(deviances), counts.shape[1])
