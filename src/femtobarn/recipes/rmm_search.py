@@ -48,7 +48,7 @@ TRIED = 3
 """Folds of the signals before it were looked at when sizes and epochs were chosen: they are not judged."""
 
 
-EPOCHS = {"rmm_autoencoder": 15, "flow_density": 10}
+EPOCHS = {"rmm_autoencoder": 10, "flow_density": 8}
 
 
 class RmmSearchSettings(Settings):
@@ -97,9 +97,9 @@ SCALES = {
     "quick": RmmSearchSettings(learnt=QUICK, backgrounds=QUICK, signals=1_000),
     "standard": RmmSearchSettings(
         learnt=QUICK | {"w_jets": 100_000, "ttbar_1l": 15_000, "dijet": 24_000},
-        backgrounds={"w_jets": 200_000, "z_jets": 40_000, "ttbar_1l": 50_000, "ttbar_2l": 12_000,
-                     "single_top": 20_000, "ww": 8_000, "dijet": 150_000},
-        signals=4_000, seeds=(1, 2, 3), toys=2_000, trials=1_000,
+        backgrounds={"w_jets": 80_000, "z_jets": 15_000, "ttbar_1l": 15_000, "ttbar_2l": 4_000,
+                     "single_top": 5_000, "ww": 3_000, "dijet": 60_000},
+        signals=4_000, seeds=(1, 2), toys=2_000, trials=1_000,
     ),
 }  # fmt: skip
 
