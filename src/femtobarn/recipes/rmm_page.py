@@ -97,30 +97,28 @@ def _error(metric: Metric) -> float:
     return float(np.hypot(metric.error or 0, metric.error_seed or 0))
 
 
-def _best(result: Result, method: str) -> str:
-    """The largest gain by one method, in words."""
+def _summary(settings: Any, result: Result, method: str) -> str:
+    """How many signals gain by one method, and the surest gain, in words."""
+    text = f"**{len(gaining(result, method))} of {len(settings.benchmarks)}**"
     known = [one for one in result.metrics if one.name == "gain" and one.method == method and one.value]
     if not known:
-        return "for none is it known how much"
+        return text
     best = max(known, key=_surely)
     return (
-        f"by **{shown_metric(best)}** for {SIGNALS[best.sample].text} in the region of "
+        f"{text}, most **{shown_metric(best)}** times, {SIGNALS[best.sample].text} in the region of "
         f"{best.at['region']:g} pb"
     )
 
 
 def _answer(settings: Any, report: Report, result: Result, count: int) -> None:
     inputs = _value(result.find("inputs", PUBLISHED, "all"))
-    counts = {method: len(gaining(result, method)) for method in METHODS}
-    total = len(settings.benchmarks)
     report.text(
         f"An autoencoder of **{inputs:.0f} cells** of the rapidity-mass matrix learns a simulated cocktail, "
-        "and of another one the events it rebuilds worst are searched in nine pair masses. In these regions "
-        f"**{counts[PUBLISHED]} of {total} signals** gain significance outside errors over all events, "
-        f"most {_best(result, PUBLISHED)}. Regions of the same cross-sections made by the density that a "
-        f"flow gives 46 sums over the matrix: **{counts[OURS]} of {total}**, most {_best(result, OURS)}. By "
-        f"a plain cut on the sum of all transverse momenta: **{counts[SUM]} of {total}**, most "
-        f"{_best(result, SUM)}."
+        "and of another one the events it rebuilds worst are searched in nine pair masses. Signals whose "
+        f"significance these regions raise outside errors: {_summary(settings, result, PUBLISHED)}. Regions "
+        "of the same cross-sections made by the density that a flow gives 46 sums over the matrix: "
+        f"{_summary(settings, result, OURS)}. By a plain cut on the sum of all transverse momenta, which "
+        f"learns nothing: {_summary(settings, result, SUM)}."
     )
     alarm = result.find("false_alarm_rate", "search", "background", size=0.05)
     if alarm:
@@ -135,7 +133,7 @@ def _answer(settings: Any, report: Report, result: Result, count: int) -> None:
         "with its weights. The data that are searched are drawn from smooth functions fitted to the weighted "
         f"spectra, at {settings.luminosity:g}/fb. So they hold no bump, and no shape that the functions "
         "cannot follow. ATLAS learns from 1 % of its data. The events learnt here, simulated for that alone, "
-        f"tell as much as {percent(_value(share))} of the data would: {share.note if share else ''}. "
+        f"are a share of {100 * _value(share):.2g} %: {share.note if share else ''}. "
         "Multijet events with true leptons of heavy quarks are left out, and there is no underlying event. "
         "Cells of rapidities are multiplied by 0.15, as they are in the sums over the matrix, and the sizes "
         "of the network's layers are ours."
@@ -178,7 +176,7 @@ def _gains(settings: Any, report: Report, result: Result, outcome: Outcome, capt
         report.figure(gain_figure(gains, labels, lines, caption),
                       f"Gain in significance in the mass window of each signal, regions of {region:g} pb; "
                       "arrows are lower limits.",
-                      f"gain-{region:g}".replace(".", ""), small=True)  # fmt: skip
+                      f"gain-{region:g}".replace(".", ""))  # fmt: skip
 
 
 def _scores(settings: Any, report: Report, result: Result, outcome: Outcome, caption: Caption) -> None:
