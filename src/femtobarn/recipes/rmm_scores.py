@@ -32,7 +32,19 @@ from femtobarn.physics.rapidity_mass import (
 from femtobarn.recipes.rmm_samples import SQRT_S, Events
 from femtobarn.recipes.run import Run
 
-__all__ = ["OURS", "PUBLISHED", "SCORES", "TRAIN", "VALID", "Score", "as_sample", "brief", "matrix", "scored"]
+__all__ = [
+    "OURS",
+    "PUBLISHED",
+    "SCORES",
+    "TRAIN",
+    "VALID",
+    "Score",
+    "as_sample",
+    "brief",
+    "matrix",
+    "scored",
+    "trained",
+]
 
 Array = NDArray[np.float64]
 Matrix = NDArray[np.float32]
@@ -91,26 +103,37 @@ def as_sample(columns: Matrix, weight: Array) -> Sample:
     return from_memory(ak.zip(fields | {"weight": weight}, depth_limit=1))
 
 
-def scored(run: Run, name: str, seed: int, epochs: int, files: Sequence[Path], learnt: Mapping[str, Events],
-           events: Mapping[str, Events]) -> dict[str, Array]:  # fmt: skip
-    """Scores (N,) of events by one that learnt the cocktail `learnt`; `files` say which all of these are."""
+def trained(run: Run, name: str, seed: int, epochs: int, files: Sequence[Path],
+            learnt: Mapping[str, Events]) -> Path:  # fmt: skip
+    """What a score's method learnt of a cocktail, saved as a folder; `files` say which events these are."""
     score = SCORES[name]
     method = score.method()
     training = method.default_training().with_(seed=seed, epochs=epochs)
 
     def build(path: Path) -> None:
         train, valid = (lesson(score, learnt, folds, seed) for folds in (TRAIN, VALID))
-        method.fit(train, valid, inputs=score.inputs(), training=training)
-        with atomic(path) as folder:
-            method.save(folder / "model")
-            for name, some in events.items():
-                np.save(folder / f"{name}.npy", values(score, method, some))
+        method.fit(train, valid, inputs=score.inputs(), training=training).save(path)
 
     key = {"files": sorted(file.name for file in files), "method": method.parameters,
            "training": training.model_dump(mode="json", exclude={"progress"})}  # fmt: skip
-    code = ["learn", type(method).__module__, __name__]
-    folder = run.cached(f"{name} {seed}", key, build, code=code)
-    return {name: np.load(folder / f"{name}.npy") for name in events}
+    return run.cached(f"{name} {seed}", key, build, code=["learn", type(method).__module__, __name__])
+
+
+def scored(run: Run, name: str, seed: int, model: Path, files: Sequence[Path],
+           events: Mapping[str, Events]) -> dict[str, Array]:  # fmt: skip
+    """Scores (N,) of events by a saved method; `files` say which these are."""
+    score = SCORES[name]
+
+    def build(path: Path) -> None:
+        method = score.method().load(model)
+        with atomic(path) as folder:
+            folder.mkdir()
+            for sample, some in events.items():
+                np.save(folder / f"{sample}.npy", values(score, method, some))
+
+    key = {"model": model.name, "files": sorted(file.name for file in files)}
+    folder = run.cached(f"scores {name} {seed}", key, build, code=["learn", __name__])
+    return {sample: np.asarray(np.load(folder / f"{sample}.npy"), dtype=np.float64) for sample in events}
 
 
 def lesson(score: Score, cocktail: Mapping[str, Events], folds: tuple[int, int], seed: int) -> Sample:
