@@ -146,16 +146,15 @@ def _gains(settings: Any, report: Report, result: Result, outcome: Outcome, capt
     rows = []
     for name in outcome.signals:
         signal, (low, high) = SIGNALS[name], outcome.windows[name]
-        row: list[Any] = [Cell(signal.text, f"m({PLAIN[signal.mass]}) {low:.0f} to {high:.0f} GeV")]
-        for method in METHODS:
+        head = Cell(signal.text, f"m({PLAIN[signal.mass]}) {low:.0f} to {high:.0f} GeV")
+        for method, text in METHODS.items():
+            row: list[Any] = [head if method == PUBLISHED else "", text.replace("$p_T$", "pT")]
             for region in settings.regions:
                 passing = result.find("signal_efficiency", method, name, region=region)
                 row.append(_cell(result.find("gain", method, name, region=region), passing))
-        rows.append(row)
-    heads = [f"{text.replace('$p_T$', 'pT')}, {region:g} pb" for text in METHODS.values()
-             for region in settings.regions]  # fmt: skip
+            rows.append(row)
     report.table(
-        ["signal", *heads], rows,
+        ["signal", "regions by", *(f"{region:g} pb" for region in settings.regions)], rows,
         "Asimov significance in the mass window with the cut over that without, for a signal of s/√b = 2 "
         "before; small: share of the signal in the window that passes. Errors: simulated events and, with "
         "several trainings, their spread. Loss: of the autoencoder of all cells; density: of a flow of 46 "
