@@ -168,5 +168,6 @@ def values(score: Score, method: Scorer, events: Events) -> Array:
 
 def chunks(events: Events) -> list[Events]:
     """Some thousands of events each, one chunk at least: all matrices together are large."""
-    starts = range(0, max(len(events.weight), 1), CHUNK)
-    return [Events(*(field[first : first + CHUNK] for field in events)) for first in starts]
+    parts = [slice(first, first + CHUNK) for first in range(0, max(len(events.weight), 1), CHUNK)]
+    return [Events(events.rows[part], events.weight[part], events.fold[part], events.masses[part])
+            for part in parts]  # fmt: skip
