@@ -5,8 +5,11 @@ import numpy as np
 import pytest
 
 from femtobarn.errors import InputError
+from femtobarn.evaluate.result import Metric, Result
+from femtobarn.recipes.rmm_gains import Background, cut, gain, scalar_sum, shortest
+from femtobarn.recipes.rmm_page import gaining
 from femtobarn.recipes.rmm_samples import BACKGROUNDS, FAKE_RATE, MASSES, Events, Source, prepared
-from femtobarn.recipes.rmm_scores import Background, as_sample, cut, gain, scalar_sum, shortest
+from femtobarn.recipes.rmm_scores import SCORES, as_sample, brief, lesson, matrix
 from femtobarn.recipes.rmm_spectra import SIZE, false_alarms, fitted, searched, smooth
 
 SQRT_S = 13_000.0
@@ -67,6 +70,33 @@ def test_the_matrix_has_1287_inputs_and_an_event_of_nothing_is_zeros() -> None:
     assert not nothing.inputs().any()
     assert scalar_sum(nothing).tolist() == [0.0] and scalar_sum(full).tolist() == [160.0]
     assert len(as_sample(full.inputs(), np.ones(1))) == 1
+    assert matrix(full).shape == (1, 1287) and brief(full).shape == (1, 46) and not brief(nothing).any()
+
+
+def test_a_density_learns_blurred_sums_and_the_network_cells_as_they_are() -> None:
+    some = [event([40.0 + k], [70.0 + 2 * k]) for k in range(20)]
+    rows = prepared(events(*some), Source("", "w_jets"), "")
+    weight, fold = np.linspace(1, 2, 20), np.arange(20) % 10
+    learnt = {"w_jets": Events(rows, weight, fold, np.zeros((20, 9), np.float32))}
+    cells = lesson(SCORES["rmm_autoencoder"], learnt, (0, 5), 1).read(0, 100)
+    np.testing.assert_allclose(np.asarray(cells.weight), weight[fold < 5] / weight[fold < 5].mean())
+    np.testing.assert_array_equal(np.asarray(cells.x1), matrix(learnt["w_jets"])[fold < 5, 0])
+    sums = brief(learnt["w_jets"])
+    blurred = np.stack(
+        [np.asarray(lesson(SCORES["flow_density"], learnt, (0, 10), k).read(0, 100).x2) for k in range(200)]
+    )
+    width = np.sqrt(np.average((sums[:, 1] - np.average(sums[:, 1], weights=weight)) ** 2, weights=weight))
+    np.testing.assert_allclose(blurred.mean(0), sums[:, 1], atol=0.03 * width)
+    assert blurred.std(0).mean() == pytest.approx(0.1 * width, rel=0.05)
+
+
+def test_signals_gain_whose_gain_is_above_one_by_more_than_its_error() -> None:
+    result = Result.start("rmm-search", "smoke", 1, "test")
+    for sample, value, error, limit in (("sure", 2.0, 0.5, None), ("not", 2.0, 1.5, None),
+                                        ("limit", None, None, 1.2), ("no", None, None, 0.9)):  # fmt: skip
+        result.metrics.append(Metric(name="gain", at={"region": 1.0}, method="rmm_autoencoder", sample=sample,
+                                     value=value, error=error, lower_limit=limit))  # fmt: skip
+    assert gaining(result, "rmm_autoencoder") == ["sure", "limit"]
 
 
 def test_a_cut_leaves_the_cross_section_asked_for() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,12 @@ def points(axes: Axes, edges: Floats, values: Estimate | Rejection, line: Line, 
 
 
 def by_flavour(
-    axes: Axes, values: Floats, flavour: NDArray[np.str_], edges: Floats, weights: ArrayLike | None
+    axes: Axes,
+    values: Floats,
+    flavour: NDArray[np.str_],
+    edges: Floats,
+    weights: ArrayLike | None,
+    lines: Mapping[str, Line] = FLAVOURS,
 ) -> tuple[float, float]:
     """Draw a histogram of unit area per flavour; returns the lowest and highest content above zero.
 
@@ -64,7 +69,7 @@ def by_flavour(
     weight = np.ones(len(values)) if weights is None else np.asarray(weights, dtype=np.float64)
     inside = np.clip(values, edges[0], np.nextafter(edges[-1], edges[0]))
     shown = []
-    for name, line in FLAVOURS.items():
+    for name, line in lines.items():
         which = flavour == name
         if which.sum() < FEWEST or weight[which].sum() <= 0:
             continue

@@ -14,7 +14,16 @@ from femtobarn.evaluate.discriminants import Frontier
 from femtobarn.evaluate.drawing import band, by_flavour, central, known, levels, points, ratio_limits, span
 from femtobarn.evaluate.metrics import Estimate, Floats, Rejection, Reliability, Survival, rejection
 from femtobarn.evaluate.numbers import percent
-from femtobarn.evaluate.style import Caption, Line, canvas, figure_style, headline, legend_columns, log_axis
+from femtobarn.evaluate.style import (
+    FLAVOURS,
+    Caption,
+    Line,
+    canvas,
+    figure_style,
+    headline,
+    legend_columns,
+    log_axis,
+)
 
 __all__ = [
     "binned_figure",
@@ -118,6 +127,7 @@ def distribution_figure(
     label: str,
     weights: ArrayLike | None = None,
     logarithmic: bool = False,
+    lines: Mapping[str, Line] = FLAVOURS,
 ) -> Figure:
     """Distribution of a variable by flavour, each of unit area; small, to stand in a grid."""
     numbers = np.asarray(values, dtype=np.float64)
@@ -126,7 +136,7 @@ def distribution_figure(
     edges = np.arange(np.floor(low) - 0.5, np.ceil(high) + 1.5) if whole else np.linspace(low, high, 41)
     with figure_style():
         figure, (axes,) = canvas((2.6,), width=4.6)
-        bottom, top = by_flavour(axes, numbers, flavour, edges, weights)
+        bottom, top = by_flavour(axes, numbers, flavour, edges, weights, lines)
         if logarithmic:
             log_axis(axes, "y", max(bottom, top * 1e-5) / 2, top * 12)
         else:

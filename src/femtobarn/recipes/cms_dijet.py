@@ -18,7 +18,8 @@ from femtobarn.evaluate.result import Result, read_references, with_references
 from femtobarn.evaluate.style import Caption
 from femtobarn.learn.background_model import Background, BackgroundModel
 from femtobarn.recipes.run import Run, Settings, recipe
-from femtobarn.recipes.spectrum_search import Search, Tests, measured, page
+from femtobarn.recipes.spectrum_page import page
+from femtobarn.recipes.spectrum_search import Search, Tests, measured
 from femtobarn.statistics.bump_hunt import Hunt, Windows, hunt, pseudo_experiments, strongest, windows
 from femtobarn.statistics.resonances import (
     Limits,

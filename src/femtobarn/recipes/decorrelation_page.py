@@ -36,6 +36,7 @@ KINDS = {
     "supervised": Kind("supervised trees", "W' to XY"),
 }
 REMEDIES = {"": "o", "DisCo": "^", "quantile": "s"}
+SAMPLE = "QCD dijets, 1 % kept"
 SIGNALS = {"W' to XX": "W' → XX, 500 GeV both", "W' to XY": "W' → XY, 500 and 100 GeV"}
 
 
@@ -75,15 +76,23 @@ def page(settings: Any, run: Run, result: Result, judged: dict[str, Judged], bac
     """Answer, table, trade, spectra, inputs."""
     report = Report("Scores that do not know the mass", f"{len(background):,} dijets, {run.scale} scale")
     judged = dict(sorted(judged.items(), key=lambda item: list(KINDS).index(item[1].kind)))
-    fulfilled = [shown_as(name) for name in judged if _fulfils(result, name, settings.limit, settings.kept)]
-    chance = result.find("jsd_random", "vae", efficiency=0.01)
-    highest = result.find("jsd_random_highest", "vae", efficiency=0.01)
-    assert chance is not None and highest is not None
+    fulfilled = [name for name in judged if _fulfils(result, name, settings.limit, settings.kept)]
+    _answer(report, settings, result, fulfilled)
+    _table(report, settings, result, judged, fulfilled)
+    _trade(report, settings, result, judged)
+    _spectra(report, judged, background, edges)
+    _inputs(report, background, signals)
+    return run.finish(report, result, settings)
+
+
+def _answer(report: Report, settings: Any, result: Result, fulfilled: list[str]) -> None:
+    """What was asked for, and what does it."""
+    chance, highest = _random(result, "jsd_random"), _random(result, "jsd_random_highest")
     report.text(
         f"Asked for beforehand: after a cut that keeps 1 % of the background, a Jensen-Shannon distance of "
         f"the dijet spectrum below **{settings.limit:g}**, and at least **{percent(settings.kept)}** of the "
-        f"significance improvement. Fulfilled by **{', '.join(fulfilled) or 'none'}**. Cuts at random are "
-        f"at {shown_metric(chance)}, 95 % of them below {highest.value:.3f}."
+        f"significance improvement. Fulfilled by **{', '.join(map(shown_as, fulfilled)) or 'none'}**. Cuts "
+        f"at random are at {shown_metric(chance)}, 95 % of them below {highest.value:.3f}."
     )
     report.text(
         "All scores read the mass of the lighter jet, the difference of both masses, and τ21 of both; none "
@@ -93,14 +102,25 @@ def page(settings: Any, run: Run, result: Result, judged: dict[str, Judged], bac
         "the signal of the LHC Olympics, W' to XY of 500 and 100 GeV; what is rare finds the other one, W' "
         "to XX of 500 GeV both."
     )
+
+
+def _random(result: Result, name: str) -> Metric:
+    """Distances after cuts at random that keep 1 %."""
+    metric = result.find(name, "vae", efficiency=0.01)
+    assert metric is not None
+    return metric
+
+
+def _table(report: Report, settings: Any, result: Result, judged: dict[str, Judged],
+           fulfilled: list[str]) -> None:  # fmt: skip
+    """Distances and significances of every score."""
     rows = []
     for name, one in judged.items():
         own = KINDS[one.kind].signal
         cells = [result.find("jsd", name, efficiency=at) for at in (0.1, 0.01)]
         cells += [result.find("sic", name, signal, fpr=0.01) for signal in SIGNALS]
         cells += [result.find("sic_kept", name, own, fpr=at) for at in (0.1, 0.01)]
-        good = shown_as(name) in fulfilled
-        rows.append([Cell(shown_as(name), strong=good), *map(_cell, cells)])
+        rows.append([Cell(shown_as(name), strong=name in fulfilled), *map(_cell, cells)])
     report.table(
         ["", "distance, 10 %", "distance, 1 %", *(f"SIC, {name}" for name in SIGNALS), "SIC kept, 10 %",
          "SIC kept, 1 %"],
@@ -109,6 +129,11 @@ def page(settings: Any, run: Run, result: Result, judged: dict[str, Judged], bac
         "of the trainings in quadrature. SIC in the signal region, 3.3 to 3.7 TeV, at a false positive rate "
         "of 1 %; kept: over that of the same score without decorrelation, of the signal it is judged by.",
     )  # fmt: skip
+
+
+def _trade(report: Report, settings: Any, result: Result, judged: dict[str, Judged]) -> None:
+    """Distance of the spectrum against significance kept."""
+    report.section("What it costs")
     kinds = {
         kind: Line(METHOD_COLOURS[k + 1], "-", METHOD_MARKERS[k], about.label)
         for k, (kind, about) in enumerate(KINDS.items())
@@ -120,28 +145,34 @@ def page(settings: Any, run: Run, result: Result, judged: dict[str, Judged], bac
         assert distance is not None
         remedy, _, text = shown_as(name).partition(", ")[2].partition(" ")
         points.append(Point(one.kind, remedy, text, _estimate(distance), _estimate(share)))
-    sample = "QCD dijets, 1 % kept"
-    report.section("What it costs")
+    chance = _random(result, "jsd_random")
     report.figure(
-        trade_figure(points, kinds, REMEDIES, Caption(sample=sample), limit=settings.limit,
-                     kept=settings.kept,                     chance=(chance.value or 0, chance.error or 0)),
+        trade_figure(points, kinds, REMEDIES, Caption(sample=SAMPLE), limit=settings.limit,
+                     kept=settings.kept, chance=(chance.value or 0, chance.error or 0)),
         "Green: what was asked for. Grey: the distance of cuts at random. Numbers: the strength of DisCo.",
         "trade",
     )  # fmt: skip
+
+
+def _spectra(report: Report, judged: dict[str, Judged], background: Events, edges: Array) -> None:
+    """What cuts on each kind of score make of the spectrum."""
     report.section("Spectra after the cut")
     for kind, about in KINDS.items():
-        own_names = [name for name, one in judged.items() if one.kind == kind]
-        disco = [name for name in own_names if "_disco_" in name]
+        disco = [name for name, one in judged.items() if one.kind == kind and "_disco_" in name]
         chosen = [kind, *disco[-1:], f"{kind}_quantile"]
         lines = lines_for(chosen, {name: shown_as(name) for name in chosen})
         report.figure(
             shapes_figure(edges / 1000, background[:, -1].astype(np.float64) / 1000,
                           {name: judged[name].passed[0.01] for name in chosen}, lines,
-                          Caption(sample=sample), window=(3.3, 3.7)),
+                          Caption(sample=SAMPLE), window=(3.3, 3.7)),
             f"{about.label[0].upper()}{about.label[1:]}, first training: spectra before and after the cut. "
             "Below: their ratio; flat is blind. Grey band: the signal region.",
             f"spectrum-{kind}",
         )  # fmt: skip
+
+
+def _inputs(report: Report, background: Events, signals: dict[str, Events]) -> None:
+    """What all scores read, of the background and of each signal."""
     report.section("What all read")
     for k, (column, label) in enumerate(TITLES.items()):
         for signal, events in signals.items():
@@ -151,7 +182,6 @@ def page(settings: Any, run: Run, result: Result, judged: dict[str, Judged], bac
                 distributions_figure(both[:, k], truth, label, Caption(sample=SIGNALS[signal])),
                 "All events.", f"{column}-{signal[-2:].lower()}", small=True,
             )  # fmt: skip
-    return run.finish(report, result, settings)
 
 
 def _fulfils(result: Result, name: str, limit: float, kept: float) -> bool:

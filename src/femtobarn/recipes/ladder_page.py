@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.distance import jensenshannon
 from scipy.special import ndtri
 
 from femtobarn.evaluate.improvement import improvement_figure
@@ -15,6 +14,7 @@ from femtobarn.evaluate.metrics import Survival
 from femtobarn.evaluate.numbers import percent, shown_metric
 from femtobarn.evaluate.report import Cell, Report
 from femtobarn.evaluate.result import Metric, Result, read_references
+from femtobarn.evaluate.sculpting import Sculpting, sculpting
 from femtobarn.evaluate.search_figures import passing_figure, significance_figure, toys_figure
 from femtobarn.evaluate.spectrum_figures import Estimate, spectrum_figure
 from femtobarn.evaluate.steps import distributions_figure
@@ -23,7 +23,7 @@ from femtobarn.learn.background_model import Background
 from femtobarn.recipes.run import Run, Settings
 from femtobarn.statistics.bump_hunt import Hunt
 
-__all__ = ["LABELS", "Found", "Ladder", "page", "sculpting", "significance", "untied"]
+__all__ = ["LABELS", "Found", "Ladder", "page", "shaping", "significance", "untied"]
 
 Array = NDArray[np.float64]
 LABELS = {
@@ -38,7 +38,6 @@ LABELS = {
 TITLES = {"mj1": "Mass of the lighter jet [GeV]", "dmj": "Difference of the masses [GeV]",
           "tau21_1": r"$\tau_{21}$ of the lighter jet",
           "tau21_2": r"$\tau_{21}$ of the heavier jet"}  # fmt: skip
-RANDOM_CUTS = 100
 SHAPE = ("jensen_shannon", "jensen_shannon_at_random", "false_alarms", "median_strongest")
 
 
@@ -87,19 +86,9 @@ class Ladder(NamedTuple):
         score = untied(self.found[name, min(self.ratios)].score[background])
         return np.asarray(score > np.quantile(score[~self.here[background]], 1 - kept))
 
-    def sculpted(self, name: str, kept: float) -> tuple[float, float, float]:
-        """Jensen-Shannon distance (base 2) of the test background's spectrum after the cut from that before,
-        its mean for cuts at random that keep as many, and the standard deviation of these."""
-        passed = self.passing(name, kept)
-        mass = self.test[~self.truth, -1]
-        total = np.histogram(mass, self.edges)[0]
-
-        def distance(which: NDArray[np.bool_]) -> float:
-            return float(jensenshannon(np.histogram(mass[which], self.edges)[0], total, base=2))
-
-        rng = np.random.default_rng(1)
-        chance = [distance(rng.permutation(passed)) for _ in range(RANDOM_CUTS)]
-        return distance(passed), float(np.mean(chance)), float(np.std(chance))
+    def sculpted(self, name: str, kept: float) -> Sculpting:
+        """What the cut does to the spectrum of the test background."""
+        return sculpting(self.test[~self.truth, -1], self.passing(name, kept), self.edges)
 
 
 def untied(score: Array) -> Array:
@@ -132,18 +121,19 @@ def significance(name: str, ratio: float, ladder: Ladder) -> list[Metric]:
     ]  # fmt: skip
 
 
-def sculpting(kept: float, name: str, ladder: Ladder) -> list[Metric]:
+def shaping(kept: float, name: str, ladder: Ladder) -> list[Metric]:
     """What the cut does to the spectrum where there is no signal: a distance, beside that of cuts at random,
     and how often Poisson spectra of the fit call the background a bump."""
-    distance, chance, spread = ladder.sculpted(name, kept)
+    shape = ladder.sculpted(name, kept)
     toys = ladder.toys[name]
     alarms = sum(one.tail.p < 0.05 for one in toys)
     rate = (alarms + 1) / (len(toys) + 2)
     at: dict[str, float | int | str] = {"efficiency": kept, "s_over_b": 0.0}
     return [
-        Metric(name="jensen_shannon", at=at, method=name, sample="dijets", value=distance, error=spread),
-        Metric(name="jensen_shannon_at_random", at=at, method=name, sample="dijets", value=chance,
-               error=spread),
+        Metric(name="jensen_shannon", at=at, method=name, sample="dijets", value=shape.distance,
+               error=shape.error),
+        Metric(name="jensen_shannon_at_random", at=at, method=name, sample="dijets",
+               value=shape.chance, error=shape.spread),
         Metric(name="false_alarms", at={"size": 0.05, "toys": len(toys)}, method=name, sample="dijets",
                value=alarms / max(len(toys), 1), error=float(np.sqrt(rate * (1 - rate) / (len(toys) + 3)))),
         Metric(name="median_strongest", at={"toys": len(toys)}, method=name, sample="dijets",

@@ -19,7 +19,7 @@ from femtobarn.evaluate.metrics import Survival, auc, rejection
 from femtobarn.evaluate.numbers import shown_metric
 from femtobarn.evaluate.report import Report
 from femtobarn.evaluate.result import At, Metric, Result, combine
-from femtobarn.evaluate.style import Caption, lines_for
+from femtobarn.evaluate.style import FLAVOURS, Caption, lines_for
 from femtobarn.learn.method import Classifier
 from femtobarn.learn.training import Training
 from femtobarn.progress import progress_bar
@@ -32,6 +32,22 @@ FEATURES = {"shapes": SHAPES, "lifetime": LIFETIME, "all": SHAPES + LIFETIME}
 CLASSES = {"b": ["bb"], "c": ["cc"], "u": ["light"]}
 LABELS = {"fisher": "Fisher", "lvq": "LVQ", "mlp": "MLP", "combined": "combination"}
 EFFICIENCIES = (0.3, 0.5, 0.7)
+EVENTS = {
+    name: FLAVOURS[name]._replace(label=label)
+    for name, label in (("b", r"$b\bar{b}$"), ("c", r"$c\bar{c}$"), ("u", "light"))
+}
+"""How events of each flavour are drawn."""
+TITLES = {
+    "thrust": "Thrust",
+    "sphericity": "Sphericity",
+    "boostedSphericityProduct": "Boosted sphericities, product",
+    "boostedSphericityLarger": "Boosted sphericity, larger",
+    "leptonPtRel": "Lepton momentum across thrust [GeV]",
+    **{f"significance{place}": f"$d_0$ significance, track {place}" for place in range(1, 7)},
+    "nDisplaced2": r"Tracks above 2 $\sigma$",
+    "nDisplaced4": r"Tracks above 4 $\sigma$",
+}
+LOGARITHMIC = ("leptonPtRel", "nDisplaced2", "nDisplaced4")
 
 
 class LepSettings(Settings):
@@ -182,8 +198,9 @@ def page(
     shapes = result.find("purity", "fisher", features="shapes", b_efficiency=0.5)
     if best and shapes:
         report.text(
-            f"Of events that half of Z -> bb passes, **{shown_metric(best)}** are bb with all features and "
-            f"the combination, {shown_metric(shapes)} with event shapes and a linear discriminant."
+            f"Of the events left by a cut that keeps half of Z → bb, **{shown_metric(best)}** are bb with "
+            f"all features and the combination, {shown_metric(shapes)} with event shapes and a linear "
+            "discriminant."
         )
     for kind in FEATURES:
         rows = []
@@ -197,7 +214,8 @@ def page(
         ]:
             found = [result.find(what, name, features=kind, **at) for name in LABELS]
             where = f" at {100 * at['b_efficiency']:.0f} % bb-efficiency" if at else ""
-            rows.append([what.replace("_", " ") + where, *(shown_metric(m) if m else "–" for m in found)])
+            title = "AUC" if what == "auc" else what.replace("_", " ")
+            rows.append([title + where, *(shown_metric(m) if m else "–" for m in found)])
         report.table([f"Features: {kind}", *LABELS.values()], rows)
     caption = Caption(sample=r"$e^+e^- \to Z \to$ hadrons, √s = 91.2 GeV")
     lines = lines_for(list(LABELS), LABELS)
@@ -213,10 +231,14 @@ def page(
             )
             report.figure(figure, f"{name}-event rejection, features: {kind}.")
         if kind == "all":
-            report.figure(loss_figure(methods["mlp"].history, caption, title="MLP"), "Loss of the MLP.")
+            loss = loss_figure(methods["mlp"].history, caption, title="MLP")
+            report.figure(loss, "Loss of the MLP.", small=True)
     report.section("Inputs")
     flavour = first["all"][1].flavour
     for name in FEATURES["all"]:
-        figure = distribution_figure(test.column(name), flavour, caption, label=name)
+        log, title = name in LOGARITHMIC, TITLES[name]
+        figure = distribution_figure(
+            test.column(name), flavour, caption, label=title, logarithmic=log, lines=EVENTS
+        )
         report.figure(figure, f"{name}.", small=True)
     return run.finish(report, result, settings)

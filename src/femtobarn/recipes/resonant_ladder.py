@@ -33,7 +33,7 @@ from femtobarn.evaluate.result import Metric, Result, combine
 from femtobarn.learn.background_model import Background
 from femtobarn.learn.scorer import Scorer
 from femtobarn.progress import progress_bar
-from femtobarn.recipes.ladder_page import Found, Ladder, page, sculpting, significance, untied
+from femtobarn.recipes.ladder_page import Found, Ladder, page, shaping, significance, untied
 from femtobarn.recipes.run import Run, Settings, recipe
 from femtobarn.simulation import EventSettings, simulate
 from femtobarn.statistics.bump_hunt import Hunt, hunt, windows
@@ -153,7 +153,7 @@ def resonant_ladder(settings: ResonantLadderSettings, run: Run) -> Result:
     result.metrics = combine(parts).metrics
     ladder = Ladder(edges(settings), WINDOW, settings.ratios, found, toys, before, test, truth, here)
     result.metrics += [metric for key in found for metric in significance(*key, ladder)]
-    result.metrics += [metric for name in METHODS for metric in sculpting(settings.kept, name, ladder)]
+    result.metrics += [metric for name in METHODS for metric in shaping(settings.kept, name, ladder)]
     return page(settings.kept, run, result, ladder, settings)
 
 

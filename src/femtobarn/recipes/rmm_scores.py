@@ -1,8 +1,12 @@
-"""Scores of the search with rapidity-mass matrices: trainings, anomaly regions, and what they gain."""
+"""Anomaly scores of the search with rapidity-mass matrices: what each reads, its training, its values.
+
+The published one is the loss of an autoencoder of all cells. Ours is the density, by a normalising flow, of
+46 sums over the matrix.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,143 +14,130 @@ import awkward as ak
 import numpy as np
 from numpy.typing import NDArray
 
+from femtobarn.anomaly.flow_density import FlowDensity
 from femtobarn.anomaly.rmm_autoencoder import RMMAutoencoder, cell_inputs
-from femtobarn.data import Sample, from_memory
+from femtobarn.data import Inputs, Sample, from_memory
 from femtobarn.data.atomic import atomic
 from femtobarn.errors import InputError
-from femtobarn.physics.rapidity_mass import ATLAS_PAIRS, ATLAS_TYPES, LONGITUDINAL, cells
-from femtobarn.recipes.rmm_samples import MASSES, Events
+from femtobarn.learn.scorer import Scorer
+from femtobarn.physics.object_list import padded_objects
+from femtobarn.physics.rapidity_mass import (
+    ATLAS_PAIRS,
+    ATLAS_TYPES,
+    LONGITUDINAL,
+    aggregates,
+    cells,
+    rapidity_mass_matrix,
+)
+from femtobarn.recipes.rmm_samples import SQRT_S, Events
 from femtobarn.recipes.run import Run
-from femtobarn.statistics.significance import asimov
 
 __all__ = [
+    "OURS",
+    "PUBLISHED",
+    "SCORES",
     "TRAIN",
     "VALID",
-    "Background",
-    "Gain",
+    "Score",
     "as_sample",
-    "background_of",
-    "cells",
-    "cut",
-    "gain",
-    "judged",
+    "brief",
+    "matrix",
     "scored",
-    "shortest",
+    "trained",
 ]
 
 Array = NDArray[np.float64]
-TRAIN, VALID = (0, 1), (1, 2)
-"""Folds: one tenth of the events is learnt, another one stops the training; the others are searched."""
+Matrix = NDArray[np.float32]
+PUBLISHED, OURS = "rmm_autoencoder", "flow_density"
+TRAIN, VALID = (0, 9), (9, 10)
+"""Folds of the events simulated to learn from: what is learnt, and what stops the training."""
 CHUNK = 5_000
-STRENGTH = 2.0
-"""Significance s/sqrt(b) that a signal is given in its mass window before any cut on the score."""
-FEWEST = 3.0
-"""Effective simulated events below which a background is not known, and a gain has only a lower limit."""
+BLUR = 0.1
+"""Standard deviations of noise on what the flow learns: sums over nothing are zero, and have no density."""
 
 
-class Background(NamedTuple):
-    """The background searched: all its sources together.
+class Score(NamedTuple):
+    """An anomaly score.
 
     Attributes:
-        masses: (N, 9) GeV.
-        weight: (N,) pb; each source's weights add up to its whole cross-section.
-        source: (N,) the place of its source.
-        scalar_sum: (N,) GeV: the transverse momenta of all objects and the missing one.
+        method: what learns.
+        columns: (N, F) what it reads of events.
+        inputs: names of these.
+        blur: standard deviations of noise on what it learns.
     """
 
-    masses: NDArray[np.float32]
-    weight: Array
-    source: NDArray[np.int64]
-    scalar_sum: Array
+    method: Callable[[], Scorer]
+    columns: Callable[[Events], Matrix]
+    inputs: Callable[[], Inputs]
+    blur: float = 0.0
 
 
-class Gain(NamedTuple):
-    """What a cut makes of the significance of a signal in its mass window.
-
-    Attributes:
-        efficiency, efficiency_error: of the cut for the signal in the window.
-        background: pb that pass, in the window.
-        effective: simulated events behind it.
-        ratio, error: significance after the cut over that before; NaN where the background is not known.
-        lower_limit: of the ratio, at about 95 %, where it is not.
-    """
-
-    efficiency: float
-    efficiency_error: float
-    background: float
-    effective: float
-    ratio: float
-    error: float
-    lower_limit: float | None
+def matrix(events: Events) -> Matrix:
+    """The cells (N, 1287); those of rapidities times `LONGITUDINAL`, else they outweigh masses."""
+    row, column = np.nonzero(cells(ATLAS_TYPES, ATLAS_PAIRS))
+    factors = np.where(row > column, LONGITUDINAL, 1.0).astype(np.float32)
+    return np.asarray(events.inputs() * factors)
 
 
-def judged(events: Events) -> NDArray[np.bool_]:
-    """Which events are searched: neither learnt nor used to stop the training."""
-    return events.fold >= VALID[1]
+def brief(events: Events) -> Matrix:
+    """The sums over blocks of the matrix (N, 46), RMM-C46."""
+    met, phi = (ak.to_numpy(events.rows[field]).astype(np.float64) for field in ("met", "met_phi"))
+    objects = padded_objects(events.rows, ATLAS_TYPES)
+    return aggregates(rapidity_mass_matrix(met, phi, objects, ATLAS_TYPES, SQRT_S), ATLAS_TYPES)
 
 
-def background_of(cocktail: Mapping[str, Events]) -> Background:
-    """All sources together, without what was learnt from."""
-    masses, weight, source, scalar = [], [], [], []
-    for place, events in enumerate(cocktail.values()):
-        kept = events.take(judged(events))
-        masses.append(kept.masses)
-        weight.append(kept.weight * (events.weight.sum() / max(kept.weight.sum(), 1e-300)))
-        source.append(np.full(len(kept.weight), place))
-        scalar.append(scalar_sum(kept))
-    return Background(np.concatenate(masses), np.concatenate(weight), np.concatenate(source),
-                      np.concatenate(scalar))  # fmt: skip
+SCORES = {
+    PUBLISHED: Score(
+        RMMAutoencoder, matrix, lambda: cell_inputs(int(cells(ATLAS_TYPES, ATLAS_PAIRS).sum()))
+    ),
+    OURS: Score(
+        FlowDensity, brief,
+        lambda: Inputs(event=[f"x{k}" for k in range(1, 47)], weight="weight"), blur=BLUR,
+    ),
+}  # fmt: skip
 
 
-def scalar_sum(events: Events) -> Array:
-    """Transverse momenta (N,) of all objects and the missing one: what a score is to beat."""
-    total = ak.to_numpy(events.rows.met).astype(np.float64)
-    for kind in ("jets", "bjets", "muons", "electrons", "photons"):
-        total = total + ak.to_numpy(ak.sum(events.rows[kind].pt, axis=1))
-    return np.asarray(total)
-
-
-def as_sample(inputs: NDArray[np.float32], weight: Array) -> Sample:
-    """Cells (N, C) as a sample with the fields that `cell_inputs` names."""
-    columns = np.ascontiguousarray((inputs * _factors()).T)
-    fields = {f"x{k + 1}": column for k, column in enumerate(columns)}
+def as_sample(columns: Matrix, weight: Array) -> Sample:
+    """Columns (N, F) as a sample with the fields x1, x2, ... and `weight`."""
+    fields = {f"x{k + 1}": column for k, column in enumerate(np.ascontiguousarray(columns.T))}
     return from_memory(ak.zip(fields | {"weight": weight}, depth_limit=1))
 
 
-def _factors() -> NDArray[np.float32]:
-    """What the cells (C,) are multiplied by: `LONGITUDINAL` for the rapidities, else they outweigh masses."""
-    row, column = np.nonzero(cells(ATLAS_TYPES, ATLAS_PAIRS))
-    return np.where(row > column, LONGITUDINAL, 1.0).astype(np.float32)
-
-
-def scored(run: Run, seed: int, epochs: int, files: Mapping[str, Path], cocktail: Mapping[str, Events],
-           signals: Mapping[str, Events]) -> Path:  # fmt: skip
-    """Train on the cocktail and score all that was not learnt from: a folder of `model` and NAME.npy.
-
-    The files say which events these are.
-    """
-    method = RMMAutoencoder()
+def trained(run: Run, name: str, seed: int, epochs: int, files: Sequence[Path],
+            learnt: Mapping[str, Events]) -> Path:  # fmt: skip
+    """What a score's method learnt of a cocktail, saved as a folder; `files` say which events these are."""
+    score = SCORES[name]
+    method = score.method()
     training = method.default_training().with_(seed=seed, epochs=epochs)
 
     def build(path: Path) -> None:
-        train, valid = (learnt(cocktail, folds) for folds in (TRAIN, VALID))
-        method.fit(
-            train, valid, inputs=cell_inputs(int(cells(ATLAS_TYPES, ATLAS_PAIRS).sum())), training=training
-        )
-        with atomic(path) as folder:
-            method.save(folder / "model")
-            for name, events in {**cocktail, **signals}.items():
-                some = events.take(judged(events))
-                np.save(folder / f"{name}.npy", losses(method, some))
+        train, valid = (lesson(score, learnt, folds, seed) for folds in (TRAIN, VALID))
+        method.fit(train, valid, inputs=score.inputs(), training=training).save(path)
 
-    key = {"files": sorted(file.name for file in files.values()),
+    key = {"files": sorted(file.name for file in files), "method": method.parameters,
            "training": training.model_dump(mode="json", exclude={"progress"})}  # fmt: skip
-    code = ["learn", "anomaly.rmm_autoencoder", __name__]
-    return run.cached(f"autoencoder {seed}", key, build, code=code)
+    return run.cached(f"{name} {seed}", key, build, code=["learn", type(method).__module__, __name__])
 
 
-def learnt(cocktail: Mapping[str, Events], folds: tuple[int, int]) -> Sample:
-    """The events of some folds of all sources, whose mean weight is one.
+def scored(run: Run, name: str, seed: int, model: Path, files: Sequence[Path],
+           events: Mapping[str, Events]) -> dict[str, Array]:  # fmt: skip
+    """Scores (N,) of events by a saved method; `files` say which these are."""
+    score = SCORES[name]
+
+    def build(path: Path) -> None:
+        method = score.method().load(model)
+        with atomic(path) as folder:
+            folder.mkdir()
+            for sample, some in events.items():
+                np.save(folder / f"{sample}.npy", values(score, method, some))
+
+    key = {"model": model.name, "files": sorted(file.name for file in files)}
+    folder = run.cached(f"scores {name} {seed}", key, build, code=["learn", __name__])
+    return {sample: np.asarray(np.load(folder / f"{sample}.npy"), dtype=np.float64) for sample in events}
+
+
+def lesson(score: Score, cocktail: Mapping[str, Events], folds: tuple[int, int], seed: int) -> Sample:
+    """What a score learns: the events of some folds of all sources, whose mean weight is one.
 
     Raises:
         InputError: when there are none.
@@ -156,92 +147,27 @@ def learnt(cocktail: Mapping[str, Events], folds: tuple[int, int]) -> Sample:
     weight = np.concatenate([part.weight for part in parts])
     if not weight.sum() > 0:
         raise InputError("the cocktail has no events of positive weight to learn from: simulate more")
-    inputs = np.concatenate([part.inputs() for part in parts])
-    return as_sample(inputs, weight / weight.mean())
+    columns = np.concatenate([read(score, part) for part in parts])
+    if score.blur:
+        width = np.sqrt(np.average((columns - np.average(columns, 0, weight)) ** 2, 0, weight))
+        noise = np.random.default_rng([seed, *folds]).normal(0, score.blur, columns.shape)
+        columns = (columns + noise * width).astype(np.float32)
+    return as_sample(columns, weight / weight.mean())
 
 
-def losses(method: RMMAutoencoder, events: Events) -> Array:
-    """Scores (N,) of events, some thousands at a time."""
-    parts = [np.zeros(0)]
-    for first in range(0, len(events.weight), CHUNK):
-        part = slice(first, first + CHUNK)
-        rows = Events(events.rows[part], events.weight[part], events.fold[part], events.masses[part])
-        score = method.score(as_sample(rows.inputs(), rows.weight))[f"{method.name}_score"]
-        parts.append(ak.to_numpy(score).astype(np.float64))
-    return np.concatenate(parts)
+def read(score: Score, events: Events) -> Matrix:
+    """What a score reads (N, F)."""
+    return np.concatenate([score.columns(some) for some in chunks(events)])
 
 
-def cut(score: Array, weight: Array, size: float) -> float:
-    """The score above which events of a cross-section `size`, in the units of the weights, are left.
-
-    Raises:
-        InputError: when the score is the same for all events, or all of them are less than `size`.
-    """
-    if not np.ptp(score) > 0:
-        raise InputError("the score is the same for all events, so that no cut on it tells them apart")
-    order = np.argsort(-score, kind="stable")
-    above = np.cumsum(weight[order])
-    if above[-1] < size:
-        raise InputError(f"all events together have {above[-1]:.3g} pb, less than a region of {size:g} pb")
-    return float(score[order[np.searchsorted(above, size)]])
+def values(score: Score, method: Scorer, events: Events) -> Array:
+    """Scores (N,) of events."""
+    parts = [method.score(as_sample(score.columns(some), some.weight)) for some in chunks(events)]
+    return np.asarray(ak.to_numpy(ak.concatenate(parts)[f"{method.name}_score"]), dtype=np.float64)
 
 
-def shortest(values: NDArray[np.float32], share: float = 0.5) -> tuple[float, float]:
-    """The shortest interval that holds a share of the values above zero: the mass window of a signal.
-
-    Raises:
-        InputError: when hardly a value is above zero.
-    """
-    ordered = np.sort(values[values > 0])
-    count = max(2, round(share * len(ordered)))
-    if len(ordered) < 2 * count - 1 or len(ordered) < 4:
-        raise InputError(
-            f"{len(ordered)} events with both objects are too few to find the window of a signal"
-        )
-    width = ordered[count - 1 :] - ordered[: len(ordered) - count + 1]
-    first = int(width.argmin())
-    return float(ordered[first]), float(ordered[first + count - 1])
-
-
-def gain(mass: str, window: tuple[float, float], signal: tuple[Events, Array], background: Background,
-         score: Array, threshold: float, luminosity: float) -> Gain:  # fmt: skip
-    """What a cut on a score gains for a signal of s/sqrt(b) = `STRENGTH` before it, in its mass window.
-
-    Args:
-        mass: the pair mass looked at, one of `MASSES`.
-        window: in GeV.
-        signal: its events and their scores.
-        background: all of it.
-        score: (N,) of the background.
-        threshold: of the score.
-        luminosity: 1/pb.
-    """
-    place = MASSES.index(mass)
-    in_window = [
-        (m >= window[0]) & (m <= window[1]) for m in (signal[0].masses[:, place], background.masses[:, place])
-    ]
-    seen = max(int(in_window[0].sum()), 1)
-    share = float((signal[1][in_window[0]] > threshold).sum()) / seen
-    share_error = float(np.sqrt(max(share * (1 - share), 1 / seen) / seen))
-    everything = background.weight[in_window[1]] * luminosity
-    passed = everything[score[in_window[1]] > threshold]
-    before, total, variance = float(everything.sum()), float(passed.sum()), float((passed**2).sum())
-    strength = STRENGTH * float(np.sqrt(before))
-    effective = total**2 / variance if variance > 0 else 0.0
-    z, z_error = _significance(strength, before, 0.0, float((everything**2).sum()))
-    if effective >= FEWEST:
-        after, error = _significance(strength * share, total, (strength * share_error) ** 2, variance)
-        ratio = after / z
-        error = float(np.hypot(error / z, ratio * z_error / z))
-        return Gain(share, share_error, total / luminosity, effective, ratio, error, None)
-    # No more than three events on average where none was seen: three of the weights of those that pass.
-    others = background.weight[score > threshold] * luminosity
-    most = total + FEWEST * float(others.mean() if len(others) else everything.mean())
-    limit = _significance(max(share - 1.64 * share_error, 0.0) * strength, most, 0.0, 0.0)[0] / z
-    return Gain(share, share_error, total / luminosity, effective, np.nan, np.nan, limit)
-
-
-def _significance(s: float, b: float, var_s: float, var_b: float) -> tuple[float, float]:
-    """Asimov significance and its error."""
-    found = asimov(s, b, var_s, var_b)
-    return float(found.value), float(found.error)
+def chunks(events: Events) -> list[Events]:
+    """Some thousands of events each, one chunk at least: all matrices together are large."""
+    parts = [slice(first, first + CHUNK) for first in range(0, max(len(events.weight), 1), CHUNK)]
+    return [Events(events.rows[part], events.weight[part], events.fold[part], events.masses[part])
+            for part in parts]  # fmt: skip

@@ -1,14 +1,16 @@
 """Search for resonances in anomalous events with a lepton [ATLAS, PRL 132 (2024) 081801, 2307.01612].
 
 A cocktail of simulated backgrounds stands for the data. An autoencoder of the 1287 cells of the rapidity-mass
-matrix learns from a tenth of it; the events it carries through worst make three anomaly regions of given
-cross-sections. Nine pair masses are searched for bumps in each region and in all events, limits are set on
-Gaussian signals, and benchmark signals say what the regions gain.
+matrix learns from events simulated for that alone; the events of the searched sample that it carries through
+worst make three anomaly regions of given cross-sections. Nine pair masses are searched for bumps in each
+region and in all events, limits are set on Gaussian signals, and benchmark signals say what the regions gain,
+beside regions made by a density and by a cut on the scalar sum of momenta.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,39 +18,54 @@ from numpy.typing import NDArray
 
 from femtobarn.errors import InputError
 from femtobarn.evaluate.result import At, Metric, Result, combine, read_references, with_references
-from femtobarn.recipes.rmm_page import INCLUSIVE, Outcome, page
-from femtobarn.recipes.rmm_samples import BACKGROUNDS, MASSES, SIGNALS, SQRT_S, Events, load, selected
-from femtobarn.recipes.rmm_scores import (
-    TRAIN,
+from femtobarn.recipes.rmm_gains import (
+    SUM,
     Background,
     Gain,
     background_of,
     cut,
     gain,
-    judged,
     scalar_sum,
-    scored,
     shortest,
 )
+from femtobarn.recipes.rmm_page import INCLUSIVE, METHODS, Outcome, gaining, page
+from femtobarn.recipes.rmm_samples import (
+    BACKGROUNDS,
+    MASSES,
+    SIGNALS,
+    SQRT_S,
+    Events,
+    Source,
+    load,
+    selected,
+)
+from femtobarn.recipes.rmm_scores import PUBLISHED, SCORES, TRAIN, matrix, scored, trained
 from femtobarn.recipes.rmm_spectra import Searched, false_alarms, searched, smooth
 from femtobarn.recipes.run import Run, Settings, recipe
 
 Array = NDArray[np.float64]
-METHODS = ("rmm_autoencoder", "scalar_sum")
-"""The score, and what it is to beat: the sum of all transverse momenta."""
+TRIED = 3
+"""Folds of the signals before it were looked at when sizes and epochs were chosen: they are not judged."""
+
+
+STEEP = ("w_jets", "z_jets", "dijet")
+"""Sources that fall from the least momentum on, `harder` where they are searched. Top quarks rise first,
+and a few soft ones would count for all."""
+EPOCHS = {"rmm_autoencoder": 10, "flow_density": 8}
 
 
 class RmmSearchSettings(Settings):
     """What differs between the scales.
 
     Attributes:
-        backgrounds: collisions simulated of each source of the cocktail.
+        learnt: collisions simulated of each source of the cocktail to learn from.
+        backgrounds: those of the cocktail that is searched, with as many of the hard ones as of the others.
         signals: collisions simulated of each signal.
         benchmarks: the signals.
         regions: cross-sections of the anomaly regions in pb.
         luminosity: of the pseudo-data, in 1/fb.
         seeds: of the trainings; spectra are those of the first.
-        epochs: of the trainings.
+        epochs: of the trainings, by score.
         toys: pseudo-experiments that calibrate each bump hunt.
         trials: further ones in which the whole search is repeated, for the rate of false alarms.
         masses: signal hypotheses of each spectrum.
@@ -56,13 +73,14 @@ class RmmSearchSettings(Settings):
         resolution: of the pair masses; ours.
     """
 
+    learnt: dict[str, int]
     backgrounds: dict[str, int]
     signals: int
     benchmarks: tuple[str, ...] = tuple(SIGNALS)
     regions: tuple[float, ...] = (10.0, 1.0, 0.1)
     luminosity: float = 140.0
     seeds: tuple[int, ...] = (1,)
-    epochs: int = 30
+    epochs: dict[str, int] = EPOCHS
     toys: int = 1_000
     trials: int = 500
     masses: int = 15
@@ -74,14 +92,17 @@ QUICK = {"w_jets": 12_000, "z_jets": 4_000, "ttbar_1l": 4_800, "ttbar_2l": 1_120
          "ww": 800, "dijet": 9_600}  # fmt: skip
 SCALES = {
     "smoke": RmmSearchSettings(
-        backgrounds={"w_jets": 1200, "ttbar_1l": 600, "dijet": 600}, signals=200,
-        benchmarks=("leptoquarks",), regions=(50.0, 20.0), epochs=2, toys=60, trials=40, masses=4,
+        learnt={"w_jets": 1200, "ttbar_1l": 600, "dijet": 600},
+        backgrounds={"w_jets": 800, "ttbar_1l": 400, "dijet": 600}, signals=200, benchmarks=("leptoquarks",),
+        regions=(50.0, 20.0), epochs={"rmm_autoencoder": 2, "flow_density": 1}, toys=60, trials=40, masses=4,
         widths=(0.0,),
     ),
-    "quick": RmmSearchSettings(backgrounds=QUICK, signals=1_000, epochs=20),
+    "quick": RmmSearchSettings(learnt=QUICK, backgrounds=QUICK, signals=1_000),
     "standard": RmmSearchSettings(
-        backgrounds=QUICK | {"w_jets": 100_000, "ttbar_1l": 15_000, "dijet": 24_000}, signals=4_000,
-        seeds=(1, 2, 3), epochs=20, toys=2_000, trials=1_000,
+        learnt=QUICK | {"w_jets": 100_000, "ttbar_1l": 15_000, "dijet": 24_000},
+        backgrounds={"w_jets": 80_000, "z_jets": 15_000, "ttbar_1l": 15_000, "ttbar_2l": 4_000,
+                     "single_top": 8_000, "ww": 3_000, "dijet": 60_000},
+        signals=4_000, seeds=(1, 2), toys=2_000, trials=1_000,
     ),
 }  # fmt: skip
 
@@ -90,88 +111,95 @@ SCALES = {
 def rmm_search(settings: RmmSearchSettings, run: Run) -> Result:
     """Bumps in nine pair masses of what a rapidity-mass autoencoder rebuilds worst [PRL 132, 081801]."""
     sources = {name: BACKGROUNDS[name] for name in settings.backgrounds}
-    files = {name: selected(run, name, source, settings.backgrounds[name])
-             for name, source in sources.items()}  # fmt: skip
-    signal_files = {
-        name: selected(run, name, SIGNALS[name].source, settings.signals) for name in settings.benchmarks
-    }
-    cocktail, signals = ({name: load(file) for name, file in some.items()} for some in (files, signal_files))
+    other = replace(run, seed=run.seed + 1)
+    learnt_files = {name: selected(run, name, BACKGROUNDS[name], count)
+                    for name, count in settings.learnt.items()}  # fmt: skip
+    files = {name: selected(other, f"searched {name}", harder(source) if name in STEEP else source,
+                            settings.backgrounds[name]) for name, source in sources.items()}  # fmt: skip
+    signal_files = {name: selected(run, name, SIGNALS[name].source, settings.signals)
+                    for name in settings.benchmarks}  # fmt: skip
+    learnt, cocktail, signals = (
+        {name: load(file) for name, file in some.items()} for some in (learnt_files, files, signal_files)
+    )
+    signals = {name: events.take(events.fold >= TRIED) for name, events in signals.items()}
     background = background_of(cocktail)
-    signals_judged = {name: events.take(judged(events)) for name, events in signals.items()}
     windows = {
-        name: shortest(events.masses[:, MASSES.index(SIGNALS[name].mass)])
-        for name, events in signals_judged.items()
+        name: shortest(events.masses[:, MASSES.index(SIGNALS[name].mass)]) for name, events in signals.items()
     }
-    parts = []
-    scores: dict[str, Array] = {}
+    searched_files = [*files.values(), *signal_files.values()]
+    parts: list[Result] = []
+    first: dict[str, dict[str, Array]] = {
+        SUM: {name: scalar_sum(events) for name, events in signals.items()}
+        | {"background": background.scalar_sum}
+    }
     for seed in settings.seeds:
-        folder = scored(run, seed, settings.epochs, {**files, **signal_files}, cocktail, signals)
-        own = {name: np.load(folder / f"{name}.npy") for name in (*cocktail, *signals)}
-        own |= {"background": np.concatenate([own[name] for name in cocktail])}
-        scores = scores or own
         part = Result.start(run.recipe, run.scale, run.seed, run.command)
-        part.metrics += [
-            Metric(name="cut", at={"region": size}, method="rmm_autoencoder", sample="background",
-                   seeds=[seed], value=cut(own["background"], background.weight, size))
-            for size in settings.regions
-        ]  # fmt: skip
-        chosen = METHODS if seed == settings.seeds[0] else METHODS[:1]
-        found = gained(settings, chosen, own, signals_judged, windows, background)
-        for (method, size, name), one in found.items():
-            part.metrics += told(method, size, name, seed, one)
+        scores = {} if parts else dict(first)
+        for method in SCORES:
+            model = trained(run, method, seed, settings.epochs[method], list(learnt_files.values()), learnt)
+            found = scored(run, method, seed, model, searched_files, {**cocktail, **signals})
+            scores[method] = found | {"background": np.concatenate([found[name] for name in cocktail])}
+        for method, score in scores.items():
+            part.metrics += told(settings, method, seed, score, signals, windows, background)
+        first = first if parts else scores
         parts.append(part)
     result = combine(parts)
+    loss = first[PUBLISHED]["background"]
     regions = {INCLUSIVE: np.ones(len(background.weight), dtype=np.bool_)}
-    regions |= {
-        f"{size:g} pb": scores["background"] > cut(scores["background"], background.weight, size)
-        for size in settings.regions
-    }
+    regions |= {f"{size:g} pb": loss > cut(loss, background.weight, size) for size in settings.regions}
     spectra = {name: hunted(settings, run, name, which, background) for name, which in regions.items()}
-    alarms = false_alarms([one for some in spectra.values() for one in some.values()])
-    result.sizes = {
-        f"{name}, selected": len(events.weight) for name, events in {**cocktail, **signals}.items()
-    }
-    result.sizes["learnt"] = sum(int((events.fold < TRAIN[1]).sum()) for events in cocktail.values())
-    inputs = next(iter(cocktail.values())).inputs().shape[1]
-    result.metrics.append(Metric(name="inputs", method="rmm_autoencoder", sample="all", value=inputs))
+    result.sizes = {f"{name}, learnt": int((events.fold < TRAIN[1]).sum()) for name, events in learnt.items()}
+    result.sizes |= {f"{name}, searched": len(events.weight) for name, events in cocktail.items()}
+    result.sizes |= {f"{name}, judged": len(events.weight) for name, events in signals.items()}
+    inputs = matrix(next(iter(signals.values()))).shape[1]
+    result.metrics.append(Metric(name="inputs", method=PUBLISHED, sample="all", value=inputs))
+    result.metrics.append(learnt_share(settings, learnt, background))
     result.metrics += composition(background, sources, regions)
     result.metrics += [metric for name in spectra for metric in measured(settings, name, spectra[name])]
-    numbers = zip([(region, mass) for region in spectra for mass in spectra[region]], alarms[0], strict=True)
-    for (region, mass), rate in numbers:
-        at: At = {"size": 0.05, "region": region, "mass": mass}
-        error = float(np.sqrt(max(rate * (1 - rate), 1 / alarms[2]) / alarms[2]))
-        result.metrics.append(Metric(name="false_alarm_rate", at=at, method="bump_hunt", sample="background",
-                                     value=float(rate), error=error))  # fmt: skip
-    result.metrics.append(Metric(name="false_alarm_rate", at={"size": 0.05, "spectra": len(alarms[0])},
-                                 method="search", sample="background", value=float(alarms[1][0]),
-                                 error=float(alarms[1][1])))  # fmt: skip
+    result.metrics += alarm_metrics(spectra)
+    result.metrics += [
+        Metric(name="signals_gained", method=method, sample="all", value=len(gaining(result, method)))
+        for method in METHODS
+    ]
     result.metrics = with_references(result.metrics, read_references(Path(__file__).with_suffix(".csv")))
-    outcome = Outcome(background, [source.label for source in sources.values()], signals_judged, scores,
+    outcome = Outcome(background, [source.label for source in sources.values()], signals, first[PUBLISHED],
                       windows, regions, spectra)  # fmt: skip
     return page(settings, run, result, outcome)
 
 
-def gained(
-    settings: RmmSearchSettings, methods: tuple[str, ...], scores: Mapping[str, Array],
+def harder(source: Source) -> Source:
+    """The source with about as many collisions of each order of magnitude of the momentum exchanged."""
+    return source._replace(lines=(*source.lines, "PhaseSpace:bias2SelectionPow = 3.0"))
+
+
+def learnt_share(settings: RmmSearchSettings, learnt: Mapping[str, Events], background: Background) -> Metric:
+    """Events learnt, as many as unweighted ones would tell as much, over those of the pseudo-data."""
+    weight = np.concatenate([events.weight[events.fold < TRAIN[1]] for events in learnt.values()])
+    effective = float(weight.sum() ** 2 / (weight**2).sum())
+    expected = 1000 * settings.luminosity * float(background.weight.sum())
+    note = f"{len(weight)} simulated, that tell as much as {effective:.0f} of the data"
+    return Metric(name="learnt_share", method="simulation", sample="background", value=effective / expected,
+                  note=note)  # fmt: skip
+
+
+def told(
+    settings: RmmSearchSettings, method: str, seed: int, score: Mapping[str, Array],
     signals: Mapping[str, Events], windows: Mapping[str, tuple[float, float]], background: Background,
-) -> dict[tuple[str, float, str], Gain]:  # fmt: skip
-    """Gains by method, region and signal."""
-    found = {}
-    for method in methods:
-        plain = method == "scalar_sum"
-        score = background.scalar_sum if plain else scores["background"]
-        for region in settings.regions:
-            threshold = cut(score, background.weight, region)
-            for name, events in signals.items():
-                own = scalar_sum(events) if plain else scores[name]
-                found[method, region, name] = gain(
-                    SIGNALS[name].mass, windows[name], (events, own), background, score, threshold,
-                    1000 * settings.luminosity,
-                )  # fmt: skip
-    return found
+) -> list[Metric]:  # fmt: skip
+    """The cuts on a score that make the regions, and the gain and efficiency of each signal."""
+    metrics = []
+    for size in settings.regions:
+        threshold = cut(score["background"], background.weight, size)
+        metrics.append(Metric(name="cut", at={"region": size}, method=method, sample="background",
+                              seeds=[seed], value=threshold))  # fmt: skip
+        for name, events in signals.items():
+            one = gain(SIGNALS[name].mass, windows[name], (events, score[name]), background,
+                       score["background"], threshold, 1000 * settings.luminosity)  # fmt: skip
+            metrics += gain_metrics(method, size, name, seed, one)
+    return metrics
 
 
-def told(method: str, region: float, name: str, seed: int, one: Gain) -> list[Metric]:
+def gain_metrics(method: str, region: float, name: str, seed: int, one: Gain) -> list[Metric]:
     """Gain and efficiency of one signal in one region."""
     at: At = {"region": region, "mass": SIGNALS[name].mass}
     note = None if one.lower_limit is None else "too few simulated background events pass"
@@ -243,4 +271,20 @@ def measured(settings: RmmSearchSettings, region: str, spectra: Mapping[str, Sea
                     for name, events in (("upper_limit", limits.observed),
                                          ("expected_limit", limits.expected[2]))
                 ]  # fmt: skip
+    return metrics
+
+
+def alarm_metrics(spectra: Mapping[str, Mapping[str, Searched]]) -> list[Metric]:
+    """How often searches without a signal raise an alarm: each one, and all together."""
+    each, together, trials = false_alarms([one for some in spectra.values() for one in some.values()])
+    names = [(region, mass) for region, some in spectra.items() for mass in some]
+    metrics = []
+    for (region, mass), rate in zip(names, each, strict=True):
+        error = float(np.sqrt(max(rate * (1 - rate), 1 / trials) / trials))
+        at: At = {"size": 0.05, "region": region, "mass": mass}
+        metrics.append(Metric(name="false_alarm_rate", at=at, method="bump_hunt", sample="background",
+                              value=float(rate), error=error))  # fmt: skip
+    rate, error = together
+    metrics.append(Metric(name="false_alarm_rate", at={"size": 0.05, "spectra": len(names)}, method="search",
+                          sample="background", value=float(rate), error=float(error)))  # fmt: skip
     return metrics

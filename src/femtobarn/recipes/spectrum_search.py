@@ -1,4 +1,4 @@
-"""What a search in a spectrum measured, and its page: fits, bump hunt, limits, tests."""
+"""What a search in a spectrum measured: fits, bump hunt, limits, tests."""
 
 from __future__ import annotations
 
@@ -8,34 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from femtobarn.background.dijet import DijetFit
-from femtobarn.evaluate.numbers import percent, rounded, shown
-from femtobarn.evaluate.report import Cell, Report
 from femtobarn.evaluate.result import At, Metric
-from femtobarn.evaluate.spectrum_figures import (
-    Estimate,
-    background_figure,
-    hunt_figure,
-    injection_figure,
-    mass_limit_figure,
-    scan_figure,
-    spectrum_figure,
-    tomography_figure,
-)
-from femtobarn.evaluate.style import Caption, lines_for
 from femtobarn.learn.background_model import Background
 from femtobarn.statistics.bump_hunt import Hunt
 from femtobarn.statistics.resonances import Limits, Scan
 from femtobarn.statistics.shape_fit import deviance
 from femtobarn.statistics.spectrum import Spectrum
-from femtobarn.statistics.tails import Tail
 
-__all__ = ["Search", "Tests", "measured", "page"]
+__all__ = ["Search", "Tests", "measured"]
 
 Array = NDArray[np.float64]
-LABELS = {"dijet": "dijet, {} parameters", "dijet_long": "dijet, {} parameters",
-          "gaussian_process": "Gaussian process", "sliding_window": "sliding window"}  # fmt: skip
-HUNTS = {"refitted": "fit repeated in each", "systematic": "and another function as truth",
-         "known": "background known"}  # fmt: skip
 
 
 class Tests(NamedTuple):
@@ -151,104 +133,3 @@ def _tests(tests: Tests, of: str) -> list[Metric]:
     metrics.append(Metric(name="false_alarm_rate", at={"size": 0.05}, method="refitted", sample=of,
                           value=float(rate), error=float(np.sqrt(rate * (1 - rate) / trials))))  # fmt: skip
     return metrics
-
-
-def page(report: Report, search: Search, caption: Caption, luminosity: float, resolution: float) -> None:
-    """Fill the page: the answer, then spectrum, bump hunt, limits and tests."""
-    spectrum, terms, fits, found, hunts, mass, scans, limits, tests = search
-    edges, best = spectrum.edges / 1000, hunts["refitted"]
-    excess = "no excess is claimed" if best.global_significance < 3 else "an excess to look into"
-    report.text(
-        f"The strongest window, {edges[best.low]:.2f} to {edges[best.high]:.2f} TeV, holds {best.excess:.0f} "
-        f"events more than the fit: locally {best.local_significance:.1f} standard deviations, globally "
-        f"p = {_p(best.tail)} or {best.global_significance:.1f}; **{excess}**. The global p-value comes from "
-        f"{len(best.toys):,} pseudo-experiments with the fit repeated in each."
-    )
-    rows = [[f"{n} parameters" + (", chosen" if n == terms else ""), f"{fit.deviance:.2f} / {fit.dof}",
-             rounded(fit.f_test) if fit.f_test is not None else None] for n, fit in fits.items()]  # fmt: skip
-    others = [[LABELS[name], f"{float(deviance(spectrum.counts, found[name].expected)):.2f}", None]
-              for name in ("gaussian_process", "sliding_window")]  # fmt: skip
-    report.table(["background", "deviance / d.o.f.", Cell("F-test", "last parameter idle")], [*rows, *others])
-    report.table(
-        ["pseudo-experiments", "local σ", "global p", "global σ"],
-        [[label, f"{hunts[name].local_significance:.2f}", _p(hunts[name].tail),
-          f"{hunts[name].global_significance:.2f}"] for name, label in HUNTS.items()],
-        "The other function is the longest one: its distance from the fit is a nuisance parameter of one "
-        "standard deviation.",
-    )  # fmt: skip
-    labels = {name: label.format(terms if name == "dijet" else max(fits)) for name, label in LABELS.items()}
-    estimates = {name: Estimate(b.expected, b.error) for name, b in found.items()}
-    report.section("Spectrum")
-    note = f"deviance {fits[terms].deviance:.1f} / {fits[terms].dof}\nlocal {best.local_significance:.1f} σ"
-    report.figure(
-        spectrum_figure(edges, spectrum.counts, estimates["dijet"], caption, label=labels["dijet"],
-                        window=(best.low, best.high), note=note),
-        "The spectrum, the function fitted to it, and their difference in standard deviations of the counts. "
-        "Grey: the strongest window. Blue: the error of the fit.", "spectrum",
-    )  # fmt: skip
-    compared = {name: estimates[name] for name in labels if name != "dijet"}
-    report.figure(
-        background_figure(edges, spectrum.counts, estimates["dijet"], compared,
-                          lines_for(list(compared), labels), caption, label=labels["dijet"]),
-        "Other models of the background, less the function chosen.", "backgrounds",
-    )  # fmt: skip
-    report.section("Bump hunt")
-    report.figure(tomography_figure(edges, best, caption),
-                  "Each line is a window that holds more than expected.", "tomography")  # fmt: skip
-    report.figure(
-        hunt_figure(hunts, lines_for(list(hunts), HUNTS), caption),
-        "How often the background alone makes a bump as strong. The fit takes the edge off every bump, in "
-        "the data as in the pseudo-experiments. Vertical: the data. Dotted: the tail that is extrapolated.",
-        "global-p",
-    )  # fmt: skip
-    names = {str(width): "resolution" if width == 0 else f"width {percent(width)}" for width in limits}
-    signal_lines = lines_for(list(names), names)
-    report.figure(
-        scan_figure(mass / 1000, {str(w): s for w, s in scans.items()}, signal_lines, caption),
-        "A Gaussian signal fitted together with the background, of either sign.", "scan",
-    )  # fmt: skip
-    report.section("Limits")
-    report.text(
-        "Upper limits at 95 % confidence level (CLs, asymptotic) on cross-section times branching fraction "
-        f"times acceptance of Gaussian signals. A mass resolution of {percent(resolution)} is ours, and "
-        "added to the widths in quadrature. All parameters of the background are free in every fit; there is "
-        "no other systematic uncertainty."
-    )
-    scale = 1 / luminosity
-    low = 0.5 * scale * min(min(one.observed.min(), one.expected.min()) for one in limits.values())
-    high = 3 * scale * max(max(one.observed.max(), one.expected.max()) for one in limits.values())
-    for width, limit in limits.items():
-        report.figure(
-            mass_limit_figure(mass / 1000, limit, caption, quantity=r"$\sigma \times B \times A$ [fb]",
-                              note=f"Gaussian, {names[str(width)]}", scale=scale, limits_of_axis=(low, high)),
-            f"Limits, {names[str(width)]}.", f"limit-{round(100 * width)}",
-        )  # fmt: skip
-    report.section("Tests")
-    alarms, trials = tests.false_alarms
-    rate = alarms / trials
-    report.text(
-        f"The whole search, fit and hunt, gives a global p-value below 5 % in "
-        f"{shown(100 * rate, 100 * np.sqrt(rate * (1 - rate) / trials))} % of {trials:,.0f} spectra "
-        "without a signal."
-    )
-    report.table(
-        ["signal mass", Cell("CLs by pseudo-experiments", "asymptotic 0.050")],
-        [[f"{m / 1000:.2f} TeV", shown(cls, error)] for m, cls, error in tests.toy_limits],
-    )
-    bias = dict(tests.spurious)
-    report.figure(
-        scan_figure(mass / 1000, bias, lines_for(list(bias), labels), caption, spurious=True),
-        "Signal that the fit finds where another model of the background, without a signal, is the truth.",
-        "spurious",
-    )  # fmt: skip
-    points = [f"{m / 1000:.1f} TeV" for m, *_ in tests.toy_limits[: len(tests.injection)]]
-    report.figure(
-        injection_figure(list(tests.injection[:, :, 0]), list(tests.injection[:, :, 1]),
-                         list(tests.injection[:, :, 2]), list(lines_for(points).values()), caption),
-        "Signals put into pseudo-experiments and found by the fit.", "injection",
-    )  # fmt: skip
-
-
-def _p(tail: Tail) -> str:
-    """A tail probability with its error."""
-    return shown(tail.p, 0.5 * (tail.high - tail.low)) + (" (extrapolated)" if tail.extrapolated else "")

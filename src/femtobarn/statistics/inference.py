@@ -22,6 +22,7 @@ from scipy.stats import norm
 from torch import Tensor
 
 from femtobarn.errors import InputError
+from femtobarn.statistics.asymptotic import asymptotic_cls
 from femtobarn.statistics.minimise import Minimum, minimise
 from femtobarn.statistics.twin import Data, Twin
 from femtobarn.statistics.twin_json import read_twin
@@ -252,7 +253,8 @@ class _Scan:
         self.theta = held.theta
         mu_hat = float(self.best.theta[0, self.model.twin.poi])
         q = max(0.0, float(held.deviance[0] - self.best.deviance[0])) if mu > mu_hat else 0.0
-        self.known[mu] = cls_value(q, max(0.0, float(held.deviance[1])))
+        q_asimov = max(0.0, float(held.deviance[1]))
+        self.known[mu] = float(asymptotic_cls(q, q_asimov)), q_asimov**0.5
         return self.known[mu]
 
 
@@ -306,15 +308,6 @@ def _deviation(twin: Twin, nothing: Tensor) -> Tensor:
     place = int(free[: twin.poi].sum())
     variance: Tensor = torch.linalg.pinv(information, hermitian=True)[place, place]
     return variance.sqrt()
-
-
-def cls_value(q: float, q_asimov: float) -> tuple[float, float]:
-    """CLs of q~ given the Asimov data's, asymptotically [1007.1727, 3.6], and the latter's root."""
-    root, root_asimov = q**0.5, q_asimov**0.5
-    if root_asimov == 0:
-        return 1.0, 0.0
-    t = root - root_asimov if root <= root_asimov else (q - q_asimov) / (2 * root_asimov)
-    return float(norm.sf(t + root_asimov) / norm.sf(t)), root_asimov
 
 
 def lowest(twin: Twin, data: Data, starts: Tensor, held: Tensor) -> Minimum:

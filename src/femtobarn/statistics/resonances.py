@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import erf, ndtr, ndtri
 
 from femtobarn.errors import InputError
+from femtobarn.statistics.asymptotic import asymptotic_cls
 from femtobarn.statistics.shape_fit import Shape, fit_shapes
 
 __all__ = [
@@ -122,7 +123,7 @@ def upper_limits(counts: Array, shape: Shape, signals: Array, level: float = 0.9
 
     def cls(strength: Array) -> Array:
         fixed = fit_shapes(data, shape, added=strength[:, None] * signals, start=null.theta)
-        return _asymptotic(_q(fixed.deviance, strength, at_zero, at_best), root_qa(strength))
+        return asymptotic_cls(_q(fixed.deviance, strength, at_zero, at_best), root_qa(strength) ** 2)
 
     scale = _errors(shape, np.repeat(null.theta, len(signals), 0), np.zeros(len(signals)), signals)
     high = 5 * scale + 10 + np.maximum(at_best.strength, 0)
@@ -151,17 +152,6 @@ def _reference(data: Array, shape: Shape, signals: Array, start: Array) -> tuple
 def _q(fixed: Array, strength: Array, zero: Array, best: _Best) -> Array:
     """q~ of a strength: zero when the best fit is above it."""
     return np.where(best.strength > strength, 0.0, np.maximum(fixed - best.deviance, 0.0))
-
-
-def _asymptotic(q: Array, root_qa: Array) -> Array:
-    """CLs from the asymptotic distribution of q~ [1007.1727, equations 64 to 66]."""
-    root = np.sqrt(q)
-    qa = np.maximum(root_qa, 1e-9)
-    beyond = q > qa**2
-    with np.errstate(divide="ignore"):
-        both = np.where(beyond, ndtr(-(q + qa**2) / (2 * qa)), ndtr(-root))
-        background = np.where(beyond, ndtr(-(q - qa**2) / (2 * qa)), ndtr(qa - root))
-    return np.asarray(both / np.maximum(background, 1e-300))
 
 
 def _crossing(function: Callable[[Array], Array], low: Array, high: Array) -> Array:
