@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field, PositiveInt
-from torch import nn
+from torch import Tensor, nn
 
 from femtobarn.data.inputs import Inputs
 from femtobarn.data.ragged import Batch
@@ -14,22 +14,26 @@ from femtobarn.learn.method import Classifier, method
 from femtobarn.learn.training import Training
 from femtobarn.nn.four_momenta import transverse
 from femtobarn.nn.heads import dense
+from femtobarn.nn.norm import BatchNorm
 from femtobarn.nn.preprocess import Statistics
-from femtobarn.nn.ragged import falling
+from femtobarn.nn.ragged import falling, segment_sum
 from femtobarn.nn.recurrent import Memory
-from femtobarn.tagging.candidates import Candidates, candidate_inputs
+from femtobarn.tagging.candidates import Candidates, Cloud, candidate_inputs
 
 __all__ = ["JetRNN"]
 
 
 @method
 class JetRNN(Classifier):
-    """A long short-term memory over the candidates of a jet by falling transverse momentum.
+    """A long short-term memory over the candidates of a jet, one after the other.
 
     RNNIP's network [ATL-PHYS-PUB-2017-003] with particles for tracks: what the memory holds after the last
     candidate goes through dense layers. The order is made here, so that it does not matter how they come.
+    Candidates are normalised first, their angles being a hundred times smaller than their other numbers.
 
     Attributes:
+        order: of the candidates: by falling transverse momentum, or by rising angle to the hardest one, which
+            is the order of radiation backwards.
         particle: sizes of the layers on each candidate before the memory.
         memory: size of the memory.
         hidden: sizes of the dense layers after it.
@@ -38,6 +42,7 @@ class JetRNN(Classifier):
 
     contract_parameters: ClassVar[dict[str, Any]] = {"longest": 12, "memory": 32}
 
+    order: Literal["momentum", "angle"] = "momentum"
     particle: tuple[PositiveInt, ...] = (64,)
     memory: int = Field(default=100, ge=1)
     hidden: tuple[PositiveInt, ...] = (64,)
@@ -61,7 +66,9 @@ class Network(nn.Module):
 
     def __init__(self, rnn: JetRNN, inputs: Inputs, statistics: Statistics | None) -> None:
         super().__init__()
+        self.order = rnn.order
         self.candidates = Candidates(inputs, statistics)
+        self.norm = BatchNorm(self.candidates.features)
         widths = [self.candidates.features, *rnn.particle]
         self.particle = dense(widths, final=True) if rnn.particle else nn.Identity()
         self.memory = Memory(widths[-1], rnn.memory, rnn.longest)
@@ -72,5 +79,17 @@ class Network(nn.Module):
         """`jet` (B, classes) logits."""
         cloud = self.candidates(batch)
         order = falling(transverse(cloud.momenta), cloud.offsets)
-        read = self.memory(self.particle(cloud.features).index_select(0, order), cloud.offsets)
+        if self.order == "angle":
+            order = from_the_hardest(cloud, order)
+        said = self.particle(self.norm(cloud.features))
+        read = self.memory(said.index_select(0, order), cloud.offsets)
         return {"jet": self.jet(torch.cat([read, cloud.event], -1))}
+
+
+def from_the_hardest(cloud: Cloud, order: Tensor) -> Tensor:
+    """Candidates (T,) of each jet by rising distance from its first in `order`, which comes first."""
+    tokens = torch.arange(order.shape[0], device=order.device)
+    first = (tokens == cloud.to_tokens(cloud.offsets[:-1])).unsqueeze(-1)
+    hardest = segment_sum(first * cloud.place.index_select(0, order), cloud.segments, cloud.jets)
+    away = cloud.place - cloud.to_tokens(hardest)
+    return falling(-away.square().sum(-1), cloud.offsets)
