@@ -19,7 +19,7 @@ from femtobarn.data.atomic import atomic
 from femtobarn.data.packing import to_batch
 from femtobarn.evaluate.figures import reliability_figure
 from femtobarn.evaluate.jet_figures import LookedAt, attention_figure
-from femtobarn.evaluate.jet_metrics import accuracy, background_rejection, one_vs_one_auc
+from femtobarn.evaluate.jet_metrics import accuracy, one_vs_one_auc
 from femtobarn.evaluate.metrics import Reliability, Survival, reliability, weighted_mean
 from femtobarn.evaluate.numbers import shown_metric
 from femtobarn.evaluate.report import Report
@@ -28,7 +28,7 @@ from femtobarn.evaluate.sculpting import sculpting, shapes_figure
 from femtobarn.evaluate.style import Caption, lines_for
 from femtobarn.learn.model_files import load
 from femtobarn.recipes import jet_history as history
-from femtobarn.recipes.jet_history_answers import answer, more_jets, truth
+from femtobarn.recipes.jet_history_answers import answer, joined, more_jets, truth
 from femtobarn.recipes.jet_history_page import CAPTION, NAMES, TEX, candidates_of
 from femtobarn.recipes.jet_history_training import (
     METHODS,
@@ -56,6 +56,8 @@ HARDER = (
 )  # fmt: skip
 """Pythia's settings for jets of 1000 to 1500 GeV, twice as hard as those of the trainings."""
 DISCO = "pfn_disco"
+KEPT = 0.1
+"""Of q/g jets, by the cut whose mark on their mass is looked at."""
 MASS = np.linspace(20.0, 260.0, 17)
 SIGNALS = ("Hbb", "Wqq", "Tbqq")
 """Whose taggers may shape the mass of q/g jets."""
@@ -68,14 +70,14 @@ class RobustnessSettings(history.HistorySettings):
         showers: names of `SHOWERS`, that the training has not seen.
         collisions_other: simulated with each, and of harder jets, of all classes together.
         strength: of the distance correlation in the loss of the PFN that is not to know the mass.
-        disco_epochs: of its training.
+        disco_epochs: of its training, first without and then with it.
         disco_batch: jets per step of it.
     """
 
     showers: tuple[str, ...] = tuple(SHOWERS)
     collisions_other: int
     strength: float = 10.0
-    disco_epochs: int = 30
+    disco_epochs: int = 20
     disco_batch: int = 1000
 
 
@@ -109,9 +111,13 @@ def jet_robustness(settings: RobustnessSettings, run: Run) -> Result:
     jobs = {name: Job(name, settings.taggers[name].seeds[0]) for name in settings.methods}
     folders = {name: trained(settings, run, job, file, splits) for name, job in jobs.items()}
     folders[DISCO] = decorrelated(settings, run, file, splits)
-    test = splits["test"]
-    judged = {"Pythia": Judged(*truth(test), {name: said(folder) for name, folder in folders.items()})}
-    sizes = {split: len(sample) for split, sample in splits.items()}
+    further = more_jets(run, "for judging", settings.collisions_judged, settings.simulation)
+    test = joined(splits["test"], further)
+    usual = {
+        name: np.concatenate([said(folder), answer(run, folder, further)]) for name, folder in folders.items()
+    }
+    judged = {"Pythia": Judged(*truth(test), usual)}
+    sizes = {split: len(sample) for split, sample in (splits | {"test": test}).items()}
     for name, other in others(settings, run).items():
         answers = {method: answer(run, folder, other) for method, folder in folders.items()}
         judged[name] = Judged(*truth(other), answers)
@@ -185,33 +191,29 @@ def measured(sample: str, one: Judged) -> list[Metric]:
     return found
 
 
-def passing(p: NDArray[np.float64], one: Judged, name: str, efficiency: float = 0.5) -> NDArray[np.bool_]:
-    """Which jets (N,) pass the cut on p_S / (p_S + p_QCD) that keeps a share of class `name`."""
+def passing(p: NDArray[np.float64], one: Judged, name: str) -> NDArray[np.bool_]:
+    """Which jets (N,) pass the cut on p_S / (p_S + p_QCD) of class `name` that keeps `KEPT` of q/g jets."""
     code = JET_CLASSES.index(name)
     score = p[:, code] / np.maximum(p[:, code] + p[:, 0], 1e-30)
-    signal = one.labels == code
-    return np.asarray(score >= Survival(score[signal], one.weights[signal]).threshold(efficiency))
+    qcd = one.labels == 0
+    return np.asarray(score >= Survival(score[qcd], one.weights[qcd]).threshold(KEPT))
 
 
 def masses(one: Judged, mass: NDArray[Any]) -> list[Metric]:
-    """How far a cut shapes the mass of the q/g jets that pass, Jensen-Shannon distances; and how few pass."""
+    """How far a cut shapes the mass of q/g jets, Jensen-Shannon distances; what it keeps of the signal."""
     qcd, found = one.labels == 0, []
     for method, p in one.answers.items():
         for name in SIGNALS:
-            code = JET_CLASSES.index(name)
-            few = background_rejection(p, one.labels, one.weights, code, 0, 0.5)
-            limit = None if np.isfinite(few.value) else few.lower_limit
-            at: dict[str, Any] = {"class": name, "signal_efficiency": 0.5}
-            found.append(Metric(name="rejection", at=at, method=method, sample="Pythia", value=few.value,
-                                error=few.error, lower_limit=limit))  # fmt: skip
-            passed = passing(p, one, name)[qcd]
-            if not passed.any():
-                continue
-            kept = sculpting(mass[qcd], passed, MASS, one.weights[qcd])
-            found.append(
-                Metric(name="mass_sculpting", at=at, method=method, sample="Pythia", value=kept.distance,
-                       error=kept.error, note=f"by chance {kept.chance:.3f}")
-            )  # fmt: skip
+            passed, signal = passing(p, one, name), one.labels == JET_CLASSES.index(name)
+            shape = sculpting(mass[qcd], passed[qcd], MASS, one.weights[qcd])
+            kept = weighted_mean(passed[signal], one.weights[signal])
+            make: Any = partial(Metric, at={"class": name, "background_efficiency": KEPT}, method=method,
+                                sample="Pythia")  # fmt: skip
+            note = f"by chance {shape.chance:.3f}"
+            found += [
+                make(name="mass_sculpting", value=shape.distance, error=shape.error, note=note),
+                make(name="signal_efficiency", value=kept.value, error=kept.error),
+            ]
     return found
 
 
@@ -254,24 +256,24 @@ def page(settings: RobustnessSettings, run: Run, result: Result, judged: dict[st
     )  # fmt: skip
     report.section("The mass of what passes")
     report.text(
-        "A cut that keeps half of a signal keeps q/g jets whose mass is like the signal's. The PFN with "
+        f"A cut that keeps {KEPT:.0%} of q/g jets keeps those whose mass is like the signal's. The PFN with "
         "DisCo has the distance correlation of its discriminants and the mass of q/g jets in its loss, times "
-        f"{settings.strength:g}: it pays with rejection."
+        f"{settings.strength:g}: it pays with signal."
     )
     rows = []
     for method, label in labels.items():
         cells = [result.find(what, method, "Pythia", **{"class": name})
-                 for what in ("mass_sculpting", "rejection") for name in SIGNALS]  # fmt: skip
+                 for what in ("mass_sculpting", "signal_efficiency") for name in SIGNALS]  # fmt: skip
         rows.append([label, *(shown_metric(cell) if cell else "–" for cell in cells)])
-    columns = [f"{what}, {NAMES[name]}" for what in ("Distance", "Rejection") for name in SIGNALS]
-    chance = [metric.note for metric in result.metrics if metric.name == "mass_sculpting"]
+    columns = [f"{what}, {NAMES[name]}" for what in ("Distance", "Efficiency") for name in SIGNALS]
+    chance = next(metric.note for metric in result.metrics if metric.name == "mass_sculpting")
     report.table(["", *columns], rows,
-                 "Jensen-Shannon distance of the spectra before and after the cut, of the first one "
-                 f"{chance[0] if chance else '–'}; and 1 / efficiency of q/g jets.")  # fmt: skip
+                 "Jensen-Shannon distance of the spectra of q/g jets before and after the cut (a random one: "
+                 f"{chance}), and the share of the signal that passes.")  # fmt: skip
     qcd = one.labels == 0
     for name in SIGNALS:
         passed = {method: passing(p, one, name)[qcd] for method, p in one.answers.items()}
-        text = f"Mass of q/g jets before and after a cut that keeps half of {NAMES[name]}."
+        text = f"Mass of q/g jets before and after a cut on the discriminant of {NAMES[name]}."
         figure = shapes_figure(MASS, mass[qcd], passed, lines, CAPTION, xlabel="Jet mass [GeV]")
         report.figure(figure, text, f"mass-{name.lower()}")
     return report

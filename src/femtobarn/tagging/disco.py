@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import torch
+from numpy.typing import NDArray
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -28,7 +30,8 @@ class DisCo(Classifier):
 
     [2001.05310, eq. 3, of one signal there]: a cut on the discriminant of any signal S leaves the spectrum of
     the mass of B as it is. Distances are taken between all jets of B in a batch, which has to be large enough
-    to hold many.
+    to hold many. The correlation knows no scale, and is steep where all jets are answered alike; so the other
+    tagger is trained alone first, and from its weights once more with the correlation.
 
     Attributes:
         tagger: registered name of the other one.
@@ -45,6 +48,10 @@ class DisCo(Classifier):
     background: str = Field(default="qcd", pattern=r"^\w+$")
     mass: str = Field(default="mass", pattern=r"^\w+$")
     strength: float = Field(default=10.0, ge=0)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._alone: dict[str, NDArray[Any]] = {}
 
     def default_inputs(self) -> Inputs:
         """Those of the other tagger, the mass among the observers."""
@@ -68,7 +75,18 @@ class DisCo(Classifier):
         if self.background not in classes:
             raise InputError(f"there is no class '{self.background}' for '{self.name}' to keep the spectrum "
                              f"of: there are {', '.join(classes)}")  # fmt: skip
-        return self._made().network(inputs, statistics)
+        network = self._made().network(inputs, statistics)
+        if statistics is not None and self._alone:
+            network.load_state_dict({name: torch.as_tensor(value) for name, value in self._alone.items()})
+        return network
+
+    def fit(self, train: Any, valid: Any = None, inputs: Inputs | None = None,
+            training: Training | None = None, resume: str | Path | None = None) -> Self:  # fmt: skip
+        """As of any classifier, twice by the same training; checkpoints of the first go into `alone`."""
+        inputs, training = inputs or self.default_inputs(), training or self.default_training()
+        first = None if resume is None else Path(resume) / "alone"
+        self._alone = self._made().fit(train, valid, inputs, training, first).state()
+        return super().fit(train, valid, inputs, training, resume)
 
     def loss(self, output: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         """The other tagger's, and `disco`."""
