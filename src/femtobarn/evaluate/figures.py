@@ -71,7 +71,8 @@ def rejection_figure(
                 panel.axvline(mark, color="0.85", linewidth=1, zorder=0)
         log_axis(axes[0], "y", 1, 2 * span([result.value for result in results.values()])[1] ** 1.3)
         axes[0].set_ylabel(f"{background} rejection")
-        axes[0].legend(loc="upper right")
+        many: dict[str, Any] = {"ncols": 2, "fontsize": 12, "columnspacing": 1} if len(results) > 6 else {}
+        axes[0].legend(loc="upper right", **many)
         axes[-1].set_xlabel(f"{signal} efficiency")
         axes[-1].set_xlim(*efficiencies)
         headline(axes[0], caption)

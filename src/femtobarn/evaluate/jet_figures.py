@@ -42,8 +42,8 @@ def cost_figure(
     rows = -(-len(points) // 2)
     with figure_style():
         figure, (axes,) = canvas((3.4 + 0.27 * rows,))
-        for place, (name, (at, value, error)) in enumerate(points.items()):
-            line = lines[name]
+        for name, (at, value, error) in points.items():
+            line, place = lines[name], list(lines).index(name)
             axes.errorbar(at, value, error, fmt=line.marker, color=line.colour, label=line.label,
                           elinewidth=1.3, markersize=9,
                           markerfacecolor=line.colour if place < 8 else "white")  # fmt: skip

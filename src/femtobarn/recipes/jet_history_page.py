@@ -78,7 +78,7 @@ def page(settings: JetHistorySettings, run: Run, result: Result, test: Judged) -
     for signal in DRAWN:
         figure = rejection_figure(
             {name: against_qcd(p, test, JET_CLASSES.index(signal)) for name, p in drawn.items()},
-            lines_for(list(drawn), labels), CAPTION, signal=TEX[signal], background="q/g jet",
+            lines, CAPTION, signal=TEX[signal], background="q/g jet",
             efficiencies=(0.2, 1.0), marks=(0.5,),
         )  # fmt: skip
         report.figure(
@@ -121,7 +121,9 @@ def quality(report: Report, settings: JetHistorySettings, result: Result, labels
         rows,
         caption="Errors of the test jets and of the seeds. FLOPs for a jet of 50 candidates; jets "
         "per second of one core. ParticleNet is its paper's Lite, ParT has a tenth of its weights and "
-        "LorentzNet reads the 32 hardest candidates, so that they can be trained here; see the settings.",
+        "LorentzNet reads the 32 hardest candidates, so that they can be trained here; see the settings. "
+        "EFN and the image CNN see where the momentum goes, and learn from these few jets what the BDT is "
+        "told: mass, prongs, number of candidates.",
     )  # fmt: skip
 
 
@@ -181,7 +183,7 @@ def growth(report: Report, result: Result, labels: Mapping[str, str]) -> None:
             curves[name] = (x, Estimate(*np.array(values).T))
     if curves:
         text = "Accuracy against the jets trained on, in as many epochs: small samples mean fewer steps."
-        report.figure(growth_figure(curves, lines_for(list(curves), dict(labels)), CAPTION), text, "growth")
+        report.figure(growth_figure(curves, lines_for(list(labels), dict(labels)), CAPTION), text, "growth")
 
 
 def confusions(report: Report, result: Result, test: Judged, labels: Mapping[str, str]) -> None:
