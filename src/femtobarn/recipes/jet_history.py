@@ -50,7 +50,7 @@ def taggers(
     """Sizes for one core; `seeds` of those that take minutes, `parts` of those whose growth is looked at."""
     sizes = {"particlenet": LITE, "part": NARROW | {"pair": (32, 32)}, "part_plain": NARROW,
              "lorentz": SMALL_LORENTZ}  # fmt: skip
-    cheap, scanned = ("pfn", "efn", "cnn", "pcnn", "particlenet"), ("pfn", "particlenet", "part", "lorentz")
+    cheap, scanned = ("pfn", "pcnn"), ("pfn", "particlenet", "part", "lorentz")
     return {
         name: TaggerSettings(
             sizes=sizes.get(name, {}),
@@ -93,7 +93,7 @@ SCALES = {
         collisions_judged=40_000,
         training=CYCLE,
         taggers=taggers({"pfn": 12, "efn": 20, "pcnn": 12, "cnn": 12, "particlenet": 12, "part": 6,
-                         "lorentz": 10, "part_plain": 6, "rnn": 8, "abcnet": 4,
+                         "lorentz": 10, "part_plain": 6, "rnn": 10, "abcnet": 4,
                          "graph_network": 6}, (1, 2, 3), (4, 2)),
     ),
 }  # fmt: skip
