@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
+import awkward as ak
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from femtobarn.data.inputs import Inputs, Label
+from femtobarn.data.packing import to_batch
 from femtobarn.data.ragged import Batch, Ragged
+from femtobarn.data.sample import Sample, from_memory
+from femtobarn.learn.training import Training
 from femtobarn.nn.four_momenta import pair_kinematics
+from femtobarn.nn.losses import distance_correlation
 from femtobarn.nn.neighbours import nearest, nearest_padded
 from femtobarn.nn.pairs import matrices, pairs_with_self
 from femtobarn.nn.ragged import Layout, falling, ordered_pairs
 from femtobarn.nn.transformer import dot_product_attention, dot_product_pairwise
 from femtobarn.tagging.candidates import Cloud, candidate_inputs
+from femtobarn.tagging.disco import DisCo
 from femtobarn.tagging.efn import EFN
 from femtobarn.tagging.jet_rnn import from_the_hardest
 from femtobarn.tagging.lorentz import LorentzNet
@@ -210,3 +217,45 @@ def test_lorentz_answers_the_same_in_every_frame() -> None:
             moved = batch_of((momenta @ change.T).float(), lengths, method)
             worst = max(worst, float((torch.softmax(network(moved)["jet"], -1) - still).abs().max()))
     assert worst < 1e-4
+
+
+def few_jets(seed: int, jets: int = 60) -> Sample:
+    """Of three classes, with a mass that nothing knows of."""
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(2, 6, jets)
+    p = rng.normal(size=(4, counts.sum())).astype(np.float32)
+    p[3] = np.sqrt((p[:3] ** 2).sum(0))
+    candidates = ak.unflatten(ak.zip(dict(zip(("px", "py", "pz", "energy"), p, strict=True))), counts)
+    label = rng.integers(0, 3, jets).astype(np.int8)
+    mass, weight = rng.exponential(80, jets).astype(np.float32), np.ones(jets, np.float32)
+    fields = {"candidates": candidates, "jet_label": label, "mass": mass, "mcEventWeight": weight}
+    return from_memory(ak.zip(fields, depth_limit=1), {"jet_label": ["QCD", "Wqq", "Tbqq"]})
+
+
+def disco_inputs() -> Inputs:
+    classes = {name.lower(): [name] for name in ("QCD", "Wqq", "Tbqq")}
+    label = Label(field="jet_label", classes=classes)
+    return candidate_inputs(False).model_copy(update={"labels": {"jet": label}, "observers": ["mass"]})
+
+
+def test_disco_adds_the_correlation_of_the_background_alone() -> None:
+    sample, method = few_jets(1), DisCo(strength=3.0)
+    batch = to_batch(sample.read(), disco_inputs(), sample.schema.classes)
+    method.inputs = disco_inputs()
+    logits = torch.randn(60, 3, generator=torch.Generator().manual_seed(2))
+    terms = method.loss({"jet": logits}, batch)
+    qcd = batch.labels["jet"] == 0
+    mass, ones = batch.fields["mass"][qcd], torch.ones(int(qcd.sum()))
+    p = torch.softmax(logits, -1)[qcd]
+    each = [distance_correlation(p[:, k] / (p[:, k] + p[:, 0]), mass, ones) for k in (1, 2)]
+    assert float(terms["disco"]) == pytest.approx(3 * float(each[0] + each[1]) / 2, rel=1e-4)
+    assert float(terms["jet"]) == pytest.approx(float(PFN().loss({"jet": logits}, batch)["jet"]), rel=1e-6)
+
+
+def test_disco_begins_where_the_tagger_alone_ended() -> None:
+    """The loss of its first epoch goes on from the last one of the tagger trained by itself."""
+    training = Training(epochs=8, batch_size=30, progress="none", learning_rate=3e-3, keep="last")
+    small = {"particle": (8, 8), "jet": (8,)}
+    alone = PFN(**small).fit(few_jets(1), None, disco_inputs(), training).history
+    twice = DisCo(options=small, strength=0.0).fit(few_jets(1), None, disco_inputs(), training).history
+    assert twice[0]["train_jet"] < alone[-1]["train_jet"] < alone[0]["train_jet"]
