@@ -142,19 +142,27 @@ def opening(study: Study, report: Report, result: Result) -> None:
         text = f"{TITLES[process]}: every tagger at f_c = 0.05; open markers are the papers'."
         report.figure(ladder_figure(chosen, labels, caption), text, f"ladder-{process}")
         jets = Jets(sample.read(fields=TRUTH))
-        steps = [step for step in STEPS if set(step) <= set(labels)]
-        # A part for each pair of trainings, whose mean is the step's gain.
-        parts = [
-            result.model_copy(update={"metrics": step_metrics(jets, *pair, process, at, 0.05)})
-            for step in steps
-            for pair in paired(study, step, process)
-        ]
-        mean = combine(parts).metrics
-        result.metrics += mean
-        columns = ["at 70 % b-efficiency", "light-rejection, ratio", "c-rejection, ratio", "light"]
-        text = f"{TITLES[process]}: errors of the same jets, what both judge alike cancels, and of the seeds."
-        report.table(columns, step_rows(mean, steps, labels), text)
+        gains(study, report, result, process, jets, at)
         vertices(study, report, result, process, jets)
+
+
+def gains(study: Study, report: Report, result: Result, process: str, jets: Jets, at: At) -> None:
+    """What each step of the field gained, of those whose both taggers are compared."""
+    labels = {name: study.taggers[name].label for name in study.settings.methods}
+    steps = [step for step in STEPS if set(step) <= set(labels)]
+    if not steps:
+        return
+    # A part for each pair of trainings, whose mean is the step's gain.
+    parts = [
+        result.model_copy(update={"metrics": step_metrics(jets, *pair, process, at, 0.05)})
+        for step in steps
+        for pair in paired(study, step, process)
+    ]
+    mean = combine(parts).metrics
+    result.metrics += mean
+    columns = ["at 70 % b-efficiency", "light-rejection, ratio", "c-rejection, ratio", "light"]
+    text = f"{TITLES[process]}: errors of the same jets, what both judge alike cancels, and of the seeds."
+    report.table(columns, step_rows(mean, steps, labels), text)
 
 
 def vertices(study: Study, report: Report, result: Result, process: str, jets: Jets) -> None:
