@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 from scipy.spatial.distance import jensenshannon
 
@@ -102,8 +103,8 @@ def shapes_figure(
             if window:
                 axes.axvspan(*window, color="0.6", alpha=0.12, linewidth=0, zorder=0)
         top.set_xlim(edges[0], edges[-1])
-        top.set_ylim(0, None)
-        top.margins(y=0.1)
+        top.set_ylim(0, 1.3 * top.dataLim.ymax)  # the legend's room
+        top.yaxis.set_major_locator(MaxNLocator(4))
         bottom.set_ylim(0, 1.08 * highest)
         bottom.set_xlabel(xlabel)
         top.set_ylabel("Normalised to unit area")

@@ -242,7 +242,7 @@ def page(settings: RobustnessSettings, run: Run, result: Result, judged: dict[st
         report.table([title, *names], rows)
     curves = {name: confidence(p, one) for name, p in one.answers.items()}
     report.figure(
-        reliability_figure(curves, lines, CAPTION, of="the first guess"),
+        reliability_figure(curves, lines, CAPTION, of="first guess"),
         "How often the likeliest class is the true one.", "reliability",
     )  # fmt: skip
     best = max(
@@ -251,14 +251,14 @@ def page(settings: RobustnessSettings, run: Run, result: Result, judged: dict[st
     elsewhere = {name: confidence(other.answers[best], other) for name, other in judged.items()}
     report.figure(
         reliability_figure(elsewhere, lines_for(names, dict(zip(names, names, strict=True))),
-                           Caption(sample=f"{labels[best]}, anti-$k_t$ R = 0.8"), of="the first guess"),
+                           Caption(sample=f"{labels[best]}, anti-$k_t$ R = 0.8"), of="first guess"),
         f"The same of {labels[best]} by sample.", "reliability-elsewhere",
     )  # fmt: skip
     report.section("The mass of what passes")
     report.text(
-        f"A cut that keeps {KEPT:.0%} of q/g jets keeps those whose mass is like the signal's. The PFN with "
-        "DisCo has the distance correlation of its discriminants and the mass of q/g jets in its loss, times "
-        f"{settings.strength:g}: it pays with signal."
+        f"A cut that keeps {100 * KEPT:g} % of q/g jets keeps those whose mass is like the signal's. The PFN "
+        "with DisCo has the distance correlation of its discriminants and the mass of q/g jets in its loss, "
+        f"times {settings.strength:g}: it pays with signal."
     )
     rows = []
     for method, label in labels.items():
@@ -270,9 +270,9 @@ def page(settings: RobustnessSettings, run: Run, result: Result, judged: dict[st
     report.table(["", *columns], rows,
                  "Jensen-Shannon distance of the spectra of q/g jets before and after the cut (a random one: "
                  f"{chance}), and the share of the signal that passes.")  # fmt: skip
-    qcd = one.labels == 0
+    qcd, drawn = one.labels == 0, dict.fromkeys(["substructure_bdt", "pfn", best, DISCO])
     for name in SIGNALS:
-        passed = {method: passing(p, one, name)[qcd] for method, p in one.answers.items()}
+        passed = {method: passing(one.answers[method], one, name)[qcd] for method in drawn}
         text = f"Mass of q/g jets before and after a cut on the discriminant of {NAMES[name]}."
         figure = shapes_figure(MASS, mass[qcd], passed, lines, CAPTION, xlabel="Jet mass [GeV]")
         report.figure(figure, text, f"mass-{name.lower()}")
