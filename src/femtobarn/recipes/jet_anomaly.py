@@ -249,8 +249,8 @@ def page(
     both = [name for name in settings.methods if all(_surely(result, name, w) for w in DIRECTIONS)]
     report.text(
         f"Of what never saw the other class, **{LABELS[best['tops among QCD']]}** finds tops among QCD jets "
-        f"best and **{LABELS[best['QCD among tops']]}** QCD jets among tops. Better than a coin both ways, by two standard "
-        f"deviations: **{', '.join(LABELS[name] for name in both) or 'none'}**."
+        f"best and **{LABELS[best['QCD among tops']]}** QCD jets among tops. Better than a coin both "
+        f"ways, by two standard deviations: **{', '.join(LABELS[name] for name in both) or 'none'}**."
     )
     report.text(
         "Jets of R = 0.8 and 500 < pT < 1000 GeV, the tops' spectrum brought to that of QCD. The isolation "
