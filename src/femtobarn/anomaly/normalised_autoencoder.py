@@ -34,8 +34,9 @@ class NormalisedAutoencoder(Scorer):
 
     So nothing else may be rebuilt as well as the data, simple jets neither, which any autoencoder rebuilds.
     Samples x' are drawn in two chains of Langevin: one over codes on the unit sphere, of the energy of what
-    the decoder makes of them, and from there one over pixels. Training begins as of an autoencoder, without
-    the samples. Pictures are those of `image_autoencoder`.
+    the decoder makes of them, and from there one over pixels. They are of unit norm as the data are, which
+    could else be told from them by their norm. Training begins as of an autoencoder, without the samples.
+    Pictures are those of `image_autoencoder`.
 
     Attributes:
         pixels: on each side, half_width: of the picture, power: of the pixels; as of `image_autoencoder`.
@@ -122,14 +123,17 @@ class Network(nn.Module):
         method = self.method
         code = F.normalize(torch.randn(count, method.latent, device=self.steps.device), dim=-1)
         code = langevin(
-            code, lambda z: self.energy(self.decoder(z)), method.latent_steps, method.step, method.noise,
-            lambda z: F.normalize(z, dim=-1, eps=1e-6),
+            code, lambda z: self.energy(unit(self.decoder(z))), method.latent_steps, method.step,
+            method.noise, lambda z: F.normalize(z, dim=-1, eps=1e-6),
         )  # fmt: skip
         with torch.no_grad():
-            picture = self.decoder(code).clamp(0, 1)
-        return langevin(
-            picture, self.energy, method.pixel_steps, method.step, 0.1 * method.noise, lambda x: x.clamp(0, 1)
-        )
+            picture = unit(self.decoder(code))
+        return langevin(picture, self.energy, method.pixel_steps, method.step, 0.1 * method.noise, unit)
+
+
+def unit(picture: Tensor) -> Tensor:
+    """(B, 1, side, side) pictures without what is negative in them, of unit norm."""
+    return F.normalize(picture.clamp(min=0).flatten(1), dim=-1, eps=1e-6).view_as(picture)
 
 
 def langevin(

@@ -67,9 +67,12 @@ def rows_figure(ours: Metric, rows: int, known: Sequence[Known], caption: Captio
     return figure
 
 
-def distributions_figure(values: ArrayLike, is_signal: ArrayLike, label: str, caption: Caption) -> Figure:
+def distributions_figure(
+    values: ArrayLike, is_signal: ArrayLike, label: str, caption: Caption, weights: ArrayLike | None = None
+) -> Figure:
     """A quantity's distribution in signal and background, each of unit area, with statistical bands."""
     value, signal = np.asarray(values, dtype=np.float64), np.asarray(is_signal, dtype=bool)
+    weight = np.ones(len(value)) if weights is None else np.asarray(weights, dtype=np.float64)
     edges = np.linspace(*central(value, 0.005), 41)
     highest = 0.0
     with figure_style():
@@ -77,9 +80,10 @@ def distributions_figure(values: ArrayLike, is_signal: ArrayLike, label: str, ca
         for which, colour, dash, name in (
             (~signal, "#5c6370", (0, (5, 1.5)), "Background"), (signal, "#bd1f01", "-", "Signal")
         ):  # fmt: skip
-            content = np.histogram(value[which], edges)[0]
-            norm = max(content.sum(), 1) * np.diff(edges)
-            low, high = (content + sign * np.sqrt(content) for sign in (-1, 1))
+            content = np.histogram(value[which], edges, weights=weight[which])[0]
+            error = np.sqrt(np.histogram(value[which], edges, weights=weight[which] ** 2)[0])
+            norm = (content.sum() or 1.0) * np.diff(edges)
+            low, high = content - error, content + error
             axes.stairs(
                 high / norm, edges, baseline=low / norm, fill=True, color=colour, alpha=0.2, linewidth=0
             )

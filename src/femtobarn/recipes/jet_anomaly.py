@@ -45,7 +45,7 @@ from femtobarn.simulation.jet_classes import JET_CLASSES
 
 CLASSES = ("QCD", "Tbqq")
 TOP = (JET_CLASSES.index("Tbqq"), JET_CLASSES.index("Tbqq") + 1)
-CODE = ["simulation.simulate", "physics.lund", "physics.substructure"]
+CODE = ["simulation.simulate", "physics.lund", "physics.substructure", __name__]
 SPECTRUM = {"pt": np.linspace(500, 1000, 11).tolist()}
 SUBSTRUCTURE = ("mass", "tau21", "tau32", "d2", "multiplicity")
 SPLITS = {"train": (0, 4), "valid": (4, 5), "test": (5, 10)}
@@ -246,11 +246,11 @@ def page(
     best = {
         where: max(settings.methods, key=lambda name: _value(result, name, where)) for where in DIRECTIONS
     }
-    both = [name for name in settings.methods if all(_value(result, name, w) > 0.5 for w in DIRECTIONS)]
+    both = [name for name in settings.methods if all(_surely(result, name, w) for w in DIRECTIONS)]
     report.text(
         f"Of what never saw the other class, **{LABELS[best['tops among QCD']]}** finds tops among QCD jets "
-        f"best and **{LABELS[best['QCD among tops']]}** QCD jets among tops. Better than a coin both ways: "
-        f"**{', '.join(LABELS[name] for name in both) or 'none'}**."
+        f"best and **{LABELS[best['QCD among tops']]}** QCD jets among tops. Better than a coin both "
+        f"ways, by two standard deviations: **{', '.join(LABELS[name] for name in both) or 'none'}**."
     )
     report.text(
         "Jets of R = 0.8 and 500 < pT < 1000 GeV, the tops' spectrum brought to that of QCD. The isolation "
@@ -290,11 +290,13 @@ def page(
         )  # fmt: skip
     report.section("What jets look like")
     report.figure(
-        pictures_figure(mean_pictures(test), (-0.8, 0.8, -0.8, 0.8), "turned Δη", "turned Δφ", caption),
+        pictures_figure(
+            mean_pictures(test, weights), (-0.8, 0.8, -0.8, 0.8), "turned Δη", "turned Δφ", caption
+        ),
         "Mean pictures of the test jets, centred, turned and flipped.", "pictures",
     )  # fmt: skip
     report.figure(
-        pictures_figure(lund_planes(test), (0, 6, 0, 6), "ln 1/Δ", "ln kT / GeV", caption),
+        pictures_figure(lund_planes(test, weights), (0, 6, 0, 6), "ln 1/Δ", "ln kT / GeV", caption),
         "Density of branchings in the Lund plane, per jet.", "lund",
     )  # fmt: skip
     report.section("Scores")
@@ -302,7 +304,9 @@ def page(
         unusual = label == test.schema.classes["jet_label"].index(direction.unusual)
         for name in settings.methods:
             report.figure(
-                distributions_figure(first[where, name], unusual, f"Score: {LABELS[name]}", caption),
+                distributions_figure(
+                    first[where, name], unusual, f"Score: {LABELS[name]}", caption, weights
+                ),
                 f"{where[0].upper()}{where[1:]}; signal is what was never shown.",
                 f"score-{name}-{direction.unusual}", small=True,
             )  # fmt: skip
@@ -314,25 +318,36 @@ def _value(result: Result, name: str, where: str) -> float:
     return 0.0 if metric is None or metric.value is None else metric.value
 
 
-def mean_pictures(test: Sample) -> dict[str, NDArray[np.float64]]:
+def _surely(result: Result, name: str, where: str) -> bool:
+    """Whether an AUC is above one half by two standard deviations, of jets and of trainings."""
+    metric = result.find("auc", name, where)
+    if metric is None or metric.value is None:
+        return False
+    return metric.value - 2 * math.hypot(metric.error or 0.0, metric.error_seed or 0.0) > 0.5
+
+
+def mean_pictures(test: Sample, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     """Of the test jets of each class."""
     found = {}
     for name in CLASSES:
         c = test.take(_rows(test, name)).read(fields=["candidates"]).candidates
         px, py, pz = (ak.to_numpy(ak.flatten(c[k])).astype(np.float64) for k in MOMENTUM[:3])
         pictures = jet_images(ak.to_numpy(ak.num(c)).astype(np.int64), *pt_eta_phi(px, py, pz), pixels=41)
-        found["QCD" if name == "QCD" else "top"] = pictures.mean(0).astype(np.float64)
+        mean = np.average(pictures, axis=0, weights=weights[_rows(test, name)])
+        found["QCD" if name == "QCD" else "top"] = np.asarray(mean, dtype=np.float64)
     return found
 
 
-def lund_planes(test: Sample) -> dict[str, NDArray[np.float64]]:
+def lund_planes(test: Sample, weights: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
     """Branchings per test jet and cell of ln 1/delta and ln kT, of each class."""
     found = {}
     for name in CLASSES:
         b = test.take(_rows(test, name)).read(fields=["branchings"]).branchings
         x, y = (np.log(ak.to_numpy(ak.flatten(b[k])).astype(np.float64)) for k in ("delta", "kt"))
-        cells = np.histogram2d(y, -x, bins=30, range=[[0, 6], [0, 6]])[0]
-        found["QCD" if name == "QCD" else "top"] = np.asarray(cells / len(b), dtype=np.float64)
+        own = weights[_rows(test, name)]
+        each = np.repeat(own, ak.to_numpy(ak.num(b)))
+        cells = np.histogram2d(y, -x, bins=30, range=[[0, 6], [0, 6]], weights=each)[0]
+        found["QCD" if name == "QCD" else "top"] = np.asarray(cells / own.sum(), dtype=np.float64)
     return found
 
 
