@@ -123,7 +123,8 @@ def quality(report: Report, settings: JetHistorySettings, result: Result, labels
         "per second of one core. ParticleNet is its paper's Lite, ParT has a tenth of its weights and "
         "LorentzNet reads the 32 hardest candidates, so that they can be trained here; see the settings. "
         "EFN and the image CNN see where the momentum goes, and learn from these few jets what the BDT is "
-        "told: mass, prongs, number of candidates.",
+        "told: mass, prongs, number of candidates. Trainings are as long as one core could afford: those of "
+        "few epochs, ABCNet's above all, are too short to judge the tagger.",
     )  # fmt: skip
 
 
