@@ -77,10 +77,12 @@ def sculpting(
 def shapes_figure(
     edges: Array, mass: Array, passed: Mapping[str, NDArray[np.bool_]], lines: Mapping[str, Line],
     caption: Caption, xlabel: str = r"$m_{JJ}$ [TeV]", window: tuple[float, float] | None = None,
+    weights: Array | None = None,
 ) -> Figure:  # fmt: skip
     """Spectra of unit area before (filled) and after cuts (N,), and below the ratio of after to before."""
     width = np.diff(edges)
-    total = np.histogram(mass, edges)[0]
+    weight = np.ones(len(mass)) if weights is None else weights
+    total = np.histogram(mass, edges, weights=weight)[0]
     share = total / total.sum()
     centre = 0.5 * (edges[1:] + edges[:-1])
     highest = 1.5
@@ -88,12 +90,14 @@ def shapes_figure(
         figure, (top, bottom) = canvas((3.4, 1.9))
         top.stairs(share / width, edges, fill=True, color="0.85", label="before")
         for k, (name, which) in enumerate(passed.items()):
-            count, line = np.histogram(mass[which], edges)[0], lines[name]
-            norm = max(count.sum(), 1)
+            count, squares = (np.histogram(mass[which], edges, weights=weight[which] ** k)[0] for k in (1, 2))
+            norm, line = count.sum() or 1.0, lines[name]
+            one = squares.sum() / norm  # of the weight of an event: an empty bin has the error of one
             top.stairs(count / norm / width, edges, color=line.colour, linestyle=line.dash, linewidth=1.8,
                        label=line.label)  # fmt: skip
             ratio, error = (
-                x / norm / np.where(share > 0, share, np.nan) for x in (count, np.sqrt(np.maximum(count, 1)))
+                x / norm / np.where(share > 0, share, np.nan)
+                for x in (count, np.sqrt(np.where(squares > 0, squares, one**2)))
             )
             x = centre + width * 0.12 * (k - (len(passed) - 1) / 2)
             bottom.errorbar(x, ratio, error, color=line.colour, fmt=line.marker, markersize=4, elinewidth=1)

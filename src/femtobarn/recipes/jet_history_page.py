@@ -237,12 +237,18 @@ def attention(report: Report, test: Judged) -> None:
     shares = shares[shares.fields[0]]
     shown_jets = []
     for k, name in enumerate(chosen):
-        _, (pt, eta, phi) = candidates_of(rows[k : k + 1])
-        jet = ak.to_numpy(shares[k]).astype(np.float64)
-        at = (eta - np.average(eta, weights=pt), wrap(phi - phi[0]))
-        shown_jets.append(LookedAt(TEX[name], at[0], at[1] - np.average(at[1], weights=pt), pt, jet))
+        shown_jets.append(looked_at(name, rows[k : k + 1], ak.to_numpy(shares[k]).astype(np.float64)))
     text = "What ABCNet looks at in three jets: circles grow with momentum, dark ones are looked at most."
     report.figure(attention_figure(shown_jets, CAPTION), text, "attention")
+
+
+def looked_at(name: str, row: ak.Array, shares: NDArray[np.float64]) -> LookedAt:
+    """The first candidates of one jet of a class, about its centre, with what is looked at of each (T,)."""
+    _, (pt, eta, phi) = candidates_of(row)
+    dphi = wrap(phi - phi[0])
+    deta, dphi = (x - np.average(x, weights=pt) for x in (eta, dphi))
+    seen = slice(len(shares))
+    return LookedAt(TEX[name], deta[seen], dphi[seen], pt[seen], shares)
 
 
 def of_thousand(metric: Metric | None) -> str:

@@ -18,7 +18,7 @@ from femtobarn.data import Sample
 from femtobarn.data.atomic import atomic
 from femtobarn.data.packing import to_batch
 from femtobarn.evaluate.figures import reliability_figure
-from femtobarn.evaluate.jet_figures import LookedAt, attention_figure
+from femtobarn.evaluate.jet_figures import attention_figure
 from femtobarn.evaluate.jet_metrics import accuracy, one_vs_one_auc
 from femtobarn.evaluate.metrics import Reliability, Survival, reliability, weighted_mean
 from femtobarn.evaluate.numbers import shown_metric
@@ -29,7 +29,7 @@ from femtobarn.evaluate.style import Caption, lines_for
 from femtobarn.learn.model_files import load
 from femtobarn.recipes import jet_history as history
 from femtobarn.recipes.jet_history_answers import answer, joined, more_jets, truth
-from femtobarn.recipes.jet_history_page import CAPTION, NAMES, TEX, candidates_of
+from femtobarn.recipes.jet_history_page import CAPTION, NAMES, looked_at
 from femtobarn.recipes.jet_history_training import (
     METHODS,
     PREDICTED,
@@ -269,7 +269,9 @@ def page(settings: RobustnessSettings, run: Run, result: Result, judged: dict[st
     for name in SIGNALS:
         passed = {method: passing(one.answers[method], one, name)[qcd] for method in drawn}
         text = f"Mass of q/g jets before and after a cut on the discriminant of {NAMES[name]}."
-        figure = shapes_figure(MASS, mass[qcd], passed, lines, CAPTION, xlabel="Jet mass [GeV]")
+        figure = shapes_figure(
+            MASS, mass[qcd], passed, lines, CAPTION, xlabel="Jet mass [GeV]", weights=one.weights[qcd]
+        )
         report.figure(figure, text, f"mass-{name.lower()}")
     return report
 
@@ -284,10 +286,6 @@ def explanation(report: Report, folder: Path, method: str, test: Sample, one: Ju
         rows = test.take(np.array([place])).read()
         batch = to_batch(rows, tagger.fitted_inputs.without_labels(), test.schema.classes)
         share = integrated_gradients(tagger, batch, name.lower()).numpy().astype(np.float64)
-        _, (pt, eta, phi) = candidates_of(rows)
-        centre = [np.average(x, weights=pt) for x in (eta, phi)]
-        size = len(share)
-        shown.append(LookedAt(TEX[name], (eta - centre[0])[:size], (phi - centre[1])[:size], pt[:size],
-                              np.maximum(share, 0)))  # fmt: skip
+        shown.append(looked_at(name, rows, np.maximum(share, 0)))
     text = f"What speaks for the class of three jets: gradients of {METHODS[method][0]}."
     report.figure(attention_figure(shown, CAPTION), text, "gradients")
