@@ -16,7 +16,7 @@ from femtobarn.data.packing import Place, fields_of, to_batch
 from femtobarn.data.sample import Sample, open_sample
 from femtobarn.errors import InputError, closest
 from femtobarn.evaluate.figures import confusion_figure, loss_figure, rejection_figure, reliability_figure
-from femtobarn.evaluate.files import source_of
+from femtobarn.evaluate.files import source_of, written
 from femtobarn.evaluate.jet_metrics import accuracy, one_vs_one_auc
 from femtobarn.evaluate.metrics import Survival, auc, confusion, rejection, reliability
 from femtobarn.evaluate.numbers import percent, shown_metric
@@ -102,12 +102,7 @@ def evaluate_classes(
     report = page(
         model, sample, judged, base, result, "all splits" if split == "all" else f"the {split} split"
     )
-    result.artifacts = ["report.html"]
-    result.seconds = {"evaluate": round(time.perf_counter() - started, 1)}
-    report.provenance(result)
-    report.write(Path(out) / "report.html")
-    result.write(Path(out) / "result.json")
-    return result
+    return written(report, result, out, started)
 
 
 def read(sample: Sample, model: Model) -> Judged:

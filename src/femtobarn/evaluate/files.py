@@ -26,7 +26,7 @@ from femtobarn.evaluate.report import Cell, Report
 from femtobarn.evaluate.result import At, Metric, Result
 from femtobarn.evaluate.style import Caption, lines_for
 
-__all__ = ["Scorer", "evaluate_files", "evaluate_scores", "source_of"]
+__all__ = ["Scorer", "evaluate_files", "evaluate_scores", "source_of", "written"]
 
 WEIGHTS = ("mcEventWeight", "genWeight")
 TRUTH = ("tracks.ftagTruthOriginLabel", "tracks.ftagTruthVertexIndex")
@@ -97,6 +97,11 @@ def evaluate_files(
         report = _model_page(sample, scorer, label, result, caption, subtitle)
     else:
         report = _score_page(sample, scores, label, collection, result, caption, subtitle)
+    return written(report, result, out, started)
+
+
+def written(report: Report, result: Result, out: str | Path, started: float) -> Result:
+    """The result, after it and the page are in the folder `out`; `started` is by `time.perf_counter`."""
     result.artifacts = ["report.html"]
     result.seconds = {"evaluate": round(time.perf_counter() - started, 1)}
     report.provenance(result)
