@@ -42,6 +42,25 @@ def test_ordered_and_cut() -> None:
     )
 
 
+def test_selected_before_they_are_cut() -> None:
+    jets = make_jets(300)
+    ranges = {"pt": (1.0, None), "d0": (None, 0.1)}
+    inputs = Inputs(
+        collections={"tracks": Collection(features=["d0"], select=ranges, order_by="d0", max_length=3)}
+    )
+    assert {"tracks.pt", "tracks.d0"} <= set(fields_of(inputs))
+    tracks = to_batch(jets, inputs).collections["tracks"]
+    kept = jets.tracks[(jets.tracks.pt >= 1.0) & (jets.tracks.d0 < 0.1)]
+    expected = [sorted(row, key=abs, reverse=True)[:3] for row in kept.d0.to_list()]
+    assert ak.unflatten(tracks.values[:, 0].numpy(), tracks.lengths.numpy()).to_list() == expected
+    assert 0 < len(tracks.values) < len(ak.flatten(jets.tracks.d0))
+    # Every track, in the order of the file, keeps its own or learns that it was left out.
+    read, d0 = tracks.as_read(tracks.values[:, 0].numpy(), np.nan), ak.to_numpy(ak.flatten(jets.tracks.d0))
+    assert np.isfinite(read).sum() == len(tracks.values)
+    np.testing.assert_array_equal(read[np.isfinite(read)], d0[np.isfinite(read)])
+    np.testing.assert_array_equal(tracks.counts_as_read, ak.num(jets.tracks))
+
+
 def test_no_tracks_at_all() -> None:
     jets = make_jets(5)
     bare = ak.with_field(jets, jets.tracks[:, :0], "tracks")

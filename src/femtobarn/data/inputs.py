@@ -43,13 +43,16 @@ class Label(_Settings):
 class Collection(_Settings):
     """The inputs taken from one collection of variable length, at most `max_length` first in `order_by`.
 
-    `order_by` names a field; entries with the largest absolute value come first. `labels` are per token, by
-    task; `fields` are carried along as they are (identifiers, coordinates).
+    `select` names fields and the half-open range, None for no limit, outside of which entries are left out:
+    `{"pt": (1.0, None), "d0": (-1.0, 1.0)}`. `order_by` names a field; entries with the largest absolute
+    value come first. `labels` are per token, by task; `fields` are carried along as they are (identifiers,
+    coordinates).
     """
 
     features: list[Feature | str]
     labels: dict[str, Label] = Field(default_factory=dict)
     fields: list[str] = Field(default_factory=list)
+    select: dict[str, tuple[float | None, float | None]] = Field(default_factory=dict)
     max_length: int | None = None
     order_by: str | None = None
 

@@ -50,7 +50,8 @@ def fields_of(inputs: Inputs) -> list[str]:
     for name, collection in inputs.collections.items():
         inner = [feature.name for feature in inputs.collection_features(name)]
         inner += [label.field for label in collection.labels.values()]
-        inner += [*collection.fields, *([collection.order_by] if collection.order_by else [])]
+        inner += [*collection.fields, *collection.select]
+        inner += [collection.order_by] if collection.order_by else []
         names += [f"{name}.{field}" for field in inner]
     return list(dict.fromkeys(names))
 
@@ -160,19 +161,29 @@ def _collection(rows: ak.Array, name: str, inputs: Inputs, classes: Classes, pla
 def _first(
     offsets: NDArray[np.int64], columns: Mapping[str, NDArray[Any]], settings: Collection
 ) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-    """Offsets and tokens (None: all, as they are) after ordering and cutting to the length allowed."""
+    """Offsets and tokens (None: all, as they are) after ordering, selecting and cutting to the length."""
     counts = np.diff(offsets)
     longest = settings.max_length
     short = longest is None or not len(counts) or int(counts.max()) <= longest
-    if settings.order_by is None and short:
+    if settings.order_by is None and short and not settings.select:
         return offsets, None
     segments = np.repeat(np.arange(len(counts)), counts)
     order = np.arange(len(segments))
     if settings.order_by is not None:
         key = np.abs(columns[settings.order_by].astype(np.float64))
         order = np.lexsort((-key, segments))
+    for field, (low, high) in settings.select.items():
+        values = columns[field][order]
+        outside = np.zeros(len(order), np.bool_)  # NaN is not: it is to be found among the features
+        if low is not None:
+            outside |= values < low
+        if high is not None:
+            outside |= values >= high
+        order = order[~outside]
+    counts = np.bincount(segments[order], minlength=len(counts))
     if longest is not None:
-        order = order[np.arange(len(segments)) - offsets[:-1][segments] < longest]
+        starts = np.cumsum(counts) - counts
+        order = order[np.arange(len(order)) - starts[segments[order]] < longest]
         counts = np.minimum(counts, longest)
     return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), order
 

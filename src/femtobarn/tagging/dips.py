@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -31,11 +32,14 @@ HITS = (
 )
 
 
-def impact_inputs(longest: int) -> Inputs:
+def impact_inputs(
+    longest: int, select: Mapping[str, tuple[float | None, float | None]] | None = None
+) -> Inputs:
     """Impact-parameter significances, momenta, distances to the axis and hits of a jet's tracks.
 
     The paper's fraction of the jet's momentum is here log pT of the track beside log pT of the jet, from
-    which a first linear layer makes it. At most `longest` tracks, those of largest |s(d0)| first.
+    which a first linear layer makes it. At most `longest` tracks, those of largest |s(d0)| first, of those
+    in the ranges of `select`.
     """
     tracks: list[Feature | str] = [Feature(name=name, transform="asinh") for name in SIGNIFICANCES]
     tracks += [
@@ -44,9 +48,12 @@ def impact_inputs(longest: int) -> Inputs:
         *HITS,
     ]
     classes = {"b": ["bjets"], "c": ["cjets"], "u": ["ujets"]}
+    collection = Collection(
+        features=tracks, select=dict(select or {}), max_length=longest, order_by=SIGNIFICANCES[0]
+    )
     return Inputs(
         event=[Feature(name="pt", transform="log"), "eta"],
-        collections={"tracks": Collection(features=tracks, max_length=longest, order_by=SIGNIFICANCES[0])},
+        collections={"tracks": collection},
         labels={"jet": Label(field="flavour_label", classes=classes)},
         weight="mcEventWeight",
         mirrors={"z": ["eta"]},

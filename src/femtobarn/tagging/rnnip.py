@@ -20,10 +20,15 @@ from femtobarn.tagging.dips import impact_inputs
 __all__ = ["RNNIP"]
 
 
+SELECTION = {"pt": (1.0, None), "d0": (-1.0, 1.0), "z0SinTheta": (-1.5, 1.5)}
+"""Tracks that are read, GeV and mm: the note's, those of IP3D."""
+
+
 @method
 class RNNIP(Classifier):
     """Long short-term memory over a jet's tracks, largest |s(d0)| first [ATL-PHYS-PUB-2017-003].
 
+    It reads the tracks that IP3D reads, fewer than DIPS: pt > 1 GeV, |d0| < 1 mm, |z0 sin(theta)| < 1.5 mm.
     Unlike IP3D it does not take the tracks as independent: a second displaced track means more after a first.
     The memory after the last track goes through a dense network to the flavours.
 
@@ -41,7 +46,7 @@ class RNNIP(Classifier):
 
     def default_inputs(self) -> Inputs:
         """See `dips.impact_inputs`."""
-        return impact_inputs(self.longest)
+        return impact_inputs(self.longest, SELECTION)
 
     def default_training(self) -> Training:
         """Adam with a rate of 1e-3, batches of 1000 jets, 50 epochs: ours, the note gives none."""
