@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -76,21 +77,14 @@ class Columns:
 
 
 class Shuffled:
-    """Rows of `Columns` in another order. Where each token comes from is worked out once for all batches.
-
-    `numpy.take` copies rows of 21 floats 1.6 times as fast as `torch.index_select`.
-    """
+    """Rows of `Columns` in another order, each row's tokens copied as one piece."""
 
     def __init__(self, columns: Columns, rows: NDArray[np.int64]) -> None:
         self._columns, self._rows = columns, rows
-        self._tokens: dict[str, tuple[NDArray[np.int64], NDArray[np.int64]]] = {}
-        for name, (offsets, _) in columns.tokens.items():
-            lengths = np.diff(offsets)[rows]
-            ends = np.concatenate([[0], np.cumsum(lengths)])
-            # Token t of the new order sits at its row's old start plus its place within the row.
-            source = np.repeat(offsets[:-1][rows] - ends[:-1], lengths)
-            source += np.arange(len(source))
-            self._tokens[name] = ends, source
+        self._ends = {
+            name: np.concatenate([[0], np.cumsum(np.diff(offsets)[rows])])
+            for name, (offsets, _) in columns.tokens.items()
+        }
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -100,13 +94,29 @@ class Shuffled:
         rows = self._rows[start:stop]
         events = {name: np.take(value, rows, axis=0) for name, value in self._columns.events.items()}
         tokens: dict[str, tuple[NDArray[np.int64], dict[str, Array]]] = {}
-        for name, (ends, source) in self._tokens.items():
-            edges = ends[start : stop + 1]
-            chosen = source[edges[0] : edges[-1]]
-            columns = self._columns.tokens[name][1]
-            gathered = {key: np.take(value, chosen, axis=0) for key, value in columns.items()}
-            tokens[name] = edges - edges[0], gathered
+        for name, ends in self._ends.items():
+            edges = ends[start : stop + 1] - ends[start]
+            offsets, columns = self._columns.tokens[name]
+            gathered = {key: _pieces(value, offsets[rows], edges) for key, value in columns.items()}
+            tokens[name] = edges, gathered
         return Columns(events, tokens).batch()
+
+
+def _pieces(values: Array, starts: NDArray[np.int64], edges: NDArray[np.int64]) -> Array:
+    """Entries `edges[k]` to `edges[k + 1]` of the answer are those of the values from `starts[k]` on."""
+    answer = np.empty((int(edges[-1]), *values.shape[1:]), values.dtype)
+    width = values.dtype.itemsize * int(np.prod(values.shape[1:], dtype=np.int64))
+    _copy(values.reshape(-1).view(np.uint8), answer.reshape(-1).view(np.uint8), starts, edges, width)
+    return answer
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _copy(values: Array, answer: Array, starts: Array, edges: Array, width: int) -> None:
+    """Of bytes, so that one compiled function serves all types."""
+    for k in range(len(starts)):
+        piece, place = values[starts[k] * width :], answer[edges[k] * width :]
+        for n in range((edges[k + 1] - edges[k]) * width):
+            place[n] = piece[n]
 
 
 def join(batches: Sequence[Batch]) -> Batch:
