@@ -17,10 +17,11 @@ from its loader.
 
 Loading is shuffled batches of 512 jets ready for the network, in one process without workers: weaver's
 SimpleIterDataset and DataLoader (with its thread that reads ahead) against a packed cache, made once
-(`build_rate`), per second of processor time of all threads.
+(`build_rate`), per second of processor time of all threads; one epoch warms up, three are timed.
 
-Each side has a process of its own, the two in turn, ROUNDS times; medians over rounds are divided; the error
-is the standard deviation over rounds. Needs a machine that does nothing else, and 12 GB.
+Each side has a process of its own, the two in turn, ROUNDS times, LOADING times for the loading, which takes
+seconds; medians over rounds are divided; the error is that of the mean of the rounds' ratios. Needs a machine
+that does nothing else, and 12 GB.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from femtobarn.evaluate.result import Metric, Result
 from femtobarn.tagging.candidates import CLASSES
 
 HERE = Path(__file__).parent
-ROUNDS, LOADED = 2, 30_000
+ROUNDS, LOADING, LOADED = 2, 8, 30_000
 BATCH = {"part": 256, "particlenet": 96}
 PROPERTIES = ("charge", "isChargedHadron", "isNeutralHadron", "isPhoton", "isElectron", "isMuon")
 IMPACT = {
@@ -128,7 +129,7 @@ def main() -> None:
         mean = write(*files.values(), given.jets)
         for what in (*BATCH, "load"):
             measured: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
-            for _ in range(given.rounds):
+            for _ in range(LOADING if what == "load" else given.rounds):
                 for side, (python, script) in sides.items():
                     size = BATCH.get(what, 512)
                     found = rates(
@@ -154,7 +155,7 @@ def metrics(
         ours, weaver = ([entry.get(name, 0.0) for entry in measured[side]] for side in ("ours", "weaver"))
         if all(weaver):
             ratios = [a / b for a, b in zip(ours, weaver, strict=True)]
-            error = statistics.stdev(ratios) if len(ratios) > 1 else None
+            error = statistics.stdev(ratios) / len(ratios) ** 0.5 if len(ratios) > 1 else None
             value = statistics.median(ours) / statistics.median(weaver)
             ratio = Metric(name=name.replace("_rate", "_ratio"), at=at, method=what, sample="drawn jets",
                            value=value, error=error, note="jets/s over weaver-core 0.5.3")  # fmt: skip
