@@ -108,8 +108,8 @@ SCALES = {
         single=ONCE,
         methods=METHODS,
         parallel=2,
-        training=ONE_CYCLE.with_(epochs=4),
-        trainings=trainings(4, 2),
+        training=ONE_CYCLE.with_(epochs=8),
+        trainings=trainings(4, 4) | {"rnnip": TRACKS.with_(epochs=8)},
     ),
     "full": FlavourSettings(
         events={"ttbar": 7_400_000, "zprime": 8_400_000},

@@ -50,7 +50,8 @@ def taggers(
     """Sizes for one core; `seeds` of those that take minutes, `parts` of those whose growth is looked at."""
     sizes = {"particlenet": LITE, "part": NARROW | {"pair": (32, 32)}, "part_plain": NARROW,
              "lorentz": SMALL_LORENTZ}  # fmt: skip
-    cheap, scanned = ("pfn", "pcnn"), ("pfn", "particlenet", "part", "lorentz")
+    cheap = ("cnn", "rnn", "efn", "pfn", "pcnn", "particlenet", "graph_network", "part_plain")
+    scanned = ("pfn", "particlenet", "part", "lorentz")
     return {
         name: TaggerSettings(
             sizes=sizes.get(name, {}),
