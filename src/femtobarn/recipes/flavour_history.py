@@ -8,6 +8,7 @@ from pathlib import Path
 
 import awkward as ak
 
+from femtobarn.evaluate import mistags
 from femtobarn.evaluate.flavour_scores import FlavourScores, Jets
 from femtobarn.evaluate.ladder import ladder_figure, step_metrics, step_rows
 from femtobarn.evaluate.report import Report
@@ -128,6 +129,7 @@ STEPS = (
 """Each tagger and the one it took over from."""
 FITTED, FOUND, VERTEX_PT = ("sv1", "jetfitter"), ("gn1", "gn1lep", "gn2"), 100.0
 """Whose vertices are compared at equal purity, those of the fits and of networks; GeV, of the b-jets."""
+FOOLED = ("mv2", "dl1r", "gn1", "gn2")
 DRAWN = ("ip3d", "sv1", "mv2", "dl1", "dl1r", "dl1d", "gn1", "gn2")
 
 
@@ -141,8 +143,9 @@ def opening(study: Study, report: Report, result: Result) -> None:
         chosen = [m for m in result.metrics if m.sample == process and m.at.get("f_c_choice") == "common"]
         text = f"{TITLES[process]}: every tagger at f_c = 0.05; open markers are the papers'."
         report.figure(ladder_figure(chosen, labels, caption), text, f"ladder-{process}")
-        jets = Jets(sample.read(fields=TRUTH))
+        jets = Jets(sample.read(fields=list(dict.fromkeys([*TRUTH, *mistags.FIELDS]))))
         gains(study, report, result, process, jets, at)
+        mistagged(study, report, result, process, jets, at)
         vertices(study, report, result, process, jets)
 
 
@@ -163,6 +166,20 @@ def gains(study: Study, report: Report, result: Result, process: str, jets: Jets
     columns = ["at 70 % b-efficiency", "light-rejection, ratio", "c-rejection, ratio", "light"]
     text = f"{TITLES[process]}: errors of the same jets, what both judge alike cancels, and of the seeds."
     report.table(columns, step_rows(mean, steps, labels), text)
+
+
+def mistagged(study: Study, report: Report, result: Result, process: str, jets: Jets, at: At) -> None:
+    """What the light jets hold that each tagger takes for b-jets: where its gain is, and what limits all."""
+    units = [Unit(name, study.settings.seeds[0]) for name in FOOLED if name in study.settings.methods]
+    said = [study.scores(unit, study.trained(unit) / f"{process}.parquet") for unit in units]
+    found = mistags.mistag_metrics(jets, said, process, at, 0.05)
+    result.metrics += found
+    text = (
+        f"{TITLES[process]}: what fools the taggers at 70 % b-efficiency. The share of the jets tagged, "
+        f"and how often such jets are. Each counts once, for the first it holds: "
+        f"{'; '.join(f'{name}: {what}' for name, what in mistags.CONTENTS.items())}."
+    )
+    report.table(*mistags.mistag_rows(found, {tagger.name: tagger.label for tagger in said}), text)
 
 
 def vertices(study: Study, report: Report, result: Result, process: str, jets: Jets) -> None:
