@@ -52,15 +52,15 @@ METHODS = ("ip3d", *(f"{name}_{part}th" for part in PARTS for name in ("dl1r", "
 def scale(name: str) -> FlavourSettings:
     """The sample and the trainings of `flavour-history`: what is the same is not done again.
 
-    A network that sees a part of the jets sees them as many times more often, so that all take as many steps:
-    what grows is the sample, not the training.
+    A network that sees a part of the jets sees them more often, by the root of that: as often as all of them it
+    would learn too little, in as many steps it would know them by heart.
     """
     settings = history.SCALES[name]
     trainings = dict(settings.trainings)
     for part in PARTS:
         for one in ("gn1", "dl1r", "rnnip"):
             training = trainings.get(one, settings.training)
-            trainings[f"{one}_{part}th"] = training.with_(epochs=training.epochs * part)
+            trainings[f"{one}_{part}th"] = training.with_(epochs=round(training.epochs * part**0.5))
     return settings.model_copy(
         update={"methods": METHODS, "single": METHODS, "trainings": trainings, "parallel": settings.parallel}
     )
