@@ -52,7 +52,7 @@ METHODS = ("ip3d", *(f"{name}_{part}th" for part in PARTS for name in ("dl1r", "
 def scale(name: str) -> FlavourSettings:
     """The sample and the trainings of `flavour-history`: what is the same is not done again.
 
-    A network that sees a part of the jets sees them more often, by the root of that: as often as all of them it
+    A network that sees a part of the jets sees them more often, by the root of that: as often as all it
     would learn too little, in as many steps it would know them by heart.
     """
     settings = history.SCALES[name]
