@@ -20,7 +20,7 @@ SimpleIterDataset and DataLoader (with its thread that reads ahead) against a pa
 (`build_rate`), per second of processor time of all threads; one epoch warms up, three are timed.
 
 Each side has a process of its own, the two in turn, ROUNDS times, LOADING times for the loading, which takes
-seconds; medians over rounds are divided; the error is that of the mean of the rounds' ratios. Needs a machine
+seconds; medians over rounds are divided; the error is the standard deviation over rounds. Needs a machine
 that does nothing else, and 12 GB.
 """
 
@@ -44,7 +44,7 @@ from femtobarn.evaluate.result import Metric, Result
 from femtobarn.tagging.candidates import CLASSES
 
 HERE = Path(__file__).parent
-ROUNDS, LOADING, LOADED = 2, 8, 30_000
+ROUNDS, LOADING, LOADED = 3, 8, 30_000
 BATCH = {"part": 256, "particlenet": 96}
 PROPERTIES = ("charge", "isChargedHadron", "isNeutralHadron", "isPhoton", "isElectron", "isMuon")
 IMPACT = {
@@ -155,7 +155,7 @@ def metrics(
         ours, weaver = ([entry.get(name, 0.0) for entry in measured[side]] for side in ("ours", "weaver"))
         if all(weaver):
             ratios = [a / b for a, b in zip(ours, weaver, strict=True)]
-            error = statistics.stdev(ratios) / len(ratios) ** 0.5 if len(ratios) > 1 else None
+            error = statistics.stdev(ratios) if len(ratios) > 1 else None
             value = statistics.median(ours) / statistics.median(weaver)
             ratio = Metric(name=name.replace("_rate", "_ratio"), at=at, method=what, sample="drawn jets",
                            value=value, error=error, note="jets/s over weaver-core 0.5.3")  # fmt: skip

@@ -46,11 +46,11 @@ def synthetic(
             columns.setdefault(field, rng.integers(-2, 3, tokens).astype(np.int16))
         if collection.order_by:
             columns.setdefault(collection.order_by, rng.normal(size=tokens).astype(np.float32))
-        for field, limits in collection.select.items():  # All of them pass.
-            drawn = columns.get(field, rng.normal(size=tokens))
-            columns[field] = np.clip(
-                drawn, limits[0], None if limits[1] is None else 0.99 * limits[1]
-            ).astype(np.float32)
+        for field, (low, high) in collection.select.items():  # All of them pass.
+            below = None if high is None else np.nextafter(np.float32(high), np.float32(-np.inf))
+            columns[field] = np.clip(columns.get(field, rng.normal(size=tokens)), low, below).astype(
+                np.float32
+            )
         fields[name] = ak.unflatten(ak.zip(columns), counts)
     return from_memory(ak.zip(fields, depth_limit=1), classes)
 

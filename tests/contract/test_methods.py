@@ -7,6 +7,7 @@ networks are skipped for classical methods, which say so with `trains_network = 
 from __future__ import annotations
 
 import dataclasses
+import json
 import zlib
 from typing import Any
 
@@ -342,6 +343,12 @@ def test_exported_is_the_same(name: str, fitted: Any, tmp_path: Any) -> None:
     for lengths in (torch.randint(0, 41, (1000,), generator=generator), torch.zeros(3, dtype=torch.int64),
                     torch.tensor([1]), torch.tensor([0, 2])):  # fmt: skip
         assert largest_difference(method, file, layer.typical(lengths, generator)) < 1e-5
+    about = json.loads(next(p.value for p in onnx.load(file).metadata_props if p.key == "femtobarn"))
+    for key, collection in method.inputs.collections.items():
+        assert about["features"][key] == [feature.name for feature in method.inputs.collection_features(key)]
+        said = {name: value for name, value in about["tokens"][key].items() if name != "select"}
+        assert said == {"order_by": collection.order_by, "max_length": collection.max_length}
+        assert {k: tuple(v) for k, v in about["tokens"][key]["select"].items()} == collection.select
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

@@ -61,6 +61,20 @@ def test_selected_before_they_are_cut() -> None:
     np.testing.assert_array_equal(tracks.counts_as_read, ak.num(jets.tracks))
 
 
+def test_selection_needs_a_number_and_a_range() -> None:
+    jets = make_jets(5)
+    d0 = ak.to_numpy(ak.flatten(jets.tracks.d0)).copy()
+    d0[2] = np.nan
+    broken = ak.with_field(jets, ak.unflatten(d0, ak.num(jets.tracks)), ("tracks", "d0"))
+    inputs = Inputs(collections={"tracks": Collection(features=["pt"], select={"d0": (-1.0, 1.0)})})
+    row = int(np.repeat(np.arange(5), ak.num(jets.tracks))[2])
+    with pytest.raises(InputError, match=f"row {row}: 'tracks.d0', by which the inputs select, is nan"):
+        to_batch(broken, inputs)
+    for limits in ((1.0, -1.0), (1.0, 1.0), (float("nan"), 1.0)):
+        with pytest.raises(ValueError, match="d0: nothing lies from"):
+            Collection(features=["pt"], select={"d0": limits})
+
+
 def test_no_tracks_at_all() -> None:
     jets = make_jets(5)
     bare = ak.with_field(jets, jets.tracks[:, :0], "tracks")

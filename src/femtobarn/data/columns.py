@@ -80,10 +80,14 @@ class Shuffled:
     """Rows of `Columns` in another order, each row's tokens copied as one piece."""
 
     def __init__(self, columns: Columns, rows: NDArray[np.int64]) -> None:
-        self._columns, self._rows = columns, rows
-        self._ends = {
-            name: np.concatenate([[0], np.cumsum(np.diff(offsets)[rows])])
-            for name, (offsets, _) in columns.tokens.items()
+        self._events, self._rows = columns.events, rows
+        self._tokens = {
+            name: (
+                offsets,
+                np.concatenate([[0], np.cumsum(np.diff(offsets)[rows])]),
+                {key: np.ascontiguousarray(value) for key, value in values.items()},
+            )
+            for name, (offsets, values) in columns.tokens.items()
         }
 
     def __len__(self) -> int:
@@ -92,11 +96,10 @@ class Shuffled:
     def batch(self, start: int, stop: int) -> Batch:
         """Rows `start:stop` of the new order, copied."""
         rows = self._rows[start:stop]
-        events = {name: np.take(value, rows, axis=0) for name, value in self._columns.events.items()}
+        events = {name: np.take(value, rows, axis=0) for name, value in self._events.items()}
         tokens: dict[str, tuple[NDArray[np.int64], dict[str, Array]]] = {}
-        for name, ends in self._ends.items():
+        for name, (offsets, ends, columns) in self._tokens.items():
             edges = ends[start : stop + 1] - ends[start]
-            offsets, columns = self._columns.tokens[name]
             gathered = {key: _pieces(value, offsets[rows], edges) for key, value in columns.items()}
             tokens[name] = edges, gathered
         return Columns(events, tokens).batch()

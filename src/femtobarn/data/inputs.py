@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-__all__ = ["Collection", "Feature", "Inputs", "Label"]
+__all__ = ["Collection", "Feature", "Inputs", "Label", "Ranges"]
+
+Ranges = dict[str, tuple[float | None, float | None]]
+"""Half-open ranges of fields, None where there is no limit."""
 
 
 class _Settings(BaseModel):
@@ -52,9 +56,17 @@ class Collection(_Settings):
     features: list[Feature | str]
     labels: dict[str, Label] = Field(default_factory=dict)
     fields: list[str] = Field(default_factory=list)
-    select: dict[str, tuple[float | None, float | None]] = Field(default_factory=dict)
+    select: Ranges = Field(default_factory=dict)
     max_length: int | None = None
     order_by: str | None = None
+
+    @field_validator("select")
+    @classmethod
+    def _is_a_range(cls, ranges: Ranges) -> Ranges:
+        for name, (low, high) in ranges.items():
+            if not (-math.inf if low is None else low) < (math.inf if high is None else high):
+                raise ValueError(f"{name}: nothing lies from {low} to {high}; give the lower limit first")
+        return ranges
 
 
 class Inputs(_Settings):

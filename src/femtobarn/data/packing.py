@@ -141,6 +141,14 @@ def _collection(rows: ak.Array, name: str, inputs: Inputs, classes: Classes, pla
     offsets = np.asarray(packed.offsets.data, dtype=np.int64)
     columns = {field: ak.to_numpy(packed.content.content(field)) for field in needed}
     whole = offsets
+    for field in settings.select:
+        bad = np.flatnonzero(~np.isfinite(columns[field]))
+        if len(bad):
+            row = place.row(int(bad[0]), np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)))
+            raise InputError(
+                f"{row}: '{name}.{field}', by which the inputs select, is {columns[field][bad[0]]}; "
+                "remove such rows or give the field a finite value"
+            )
     offsets, chosen = _first(offsets, columns, settings)
     if chosen is not None:
         columns = {field: column[chosen] for field, column in columns.items()}
@@ -174,7 +182,7 @@ def _first(
         order = np.lexsort((-key, segments))
     for field, (low, high) in settings.select.items():
         values = columns[field][order]
-        outside = np.zeros(len(order), np.bool_)  # NaN is not: it is to be found among the features
+        outside = np.zeros(len(order), np.bool_)
         if low is not None:
             outside |= values < low
         if high is not None:

@@ -2,7 +2,8 @@
 
 The graph's inputs are `event` (B, J), and per collection its packed tokens, e.g. `tracks` (T, F), and where
 each event's tokens begin, `tracks_offsets` (B+1,) int64, the last one being T. Its outputs are those of the
-method's `answer`. Names and order of features and classes are in the metadata entry `femtobarn`, as JSON.
+method's `answer`. Names and order of features and classes are in the metadata entry `femtobarn`, as JSON, and
+which tokens of a collection the graph is to be given (`select`, `order_by`, `max_length` of the inputs).
 """
 
 from __future__ import annotations
@@ -78,7 +79,11 @@ def export(method: Any, path: Path) -> Path:
     features = {"event": [feature.name for feature in inputs.event_features]}
     features |= {name: [f.name for f in inputs.collection_features(name)] for name in names}
     classes = {task: list(label.classes) for task, label in inputs.labels.items()}
-    about = {"method": method.name, "features": features, "classes": classes}
+    tokens = {
+        name: collection.model_dump(include={"select", "order_by", "max_length"})
+        for name, collection in inputs.collections.items()
+    }
+    about = {"method": method.name, "features": features, "tokens": tokens, "classes": classes}
     program.model.metadata_props["femtobarn"] = json.dumps(about)
     with atomic(path) as temporary:
         program.save(str(temporary))

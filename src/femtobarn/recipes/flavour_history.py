@@ -175,8 +175,9 @@ def mistagged(study: Study, report: Report, result: Result, process: str, jets: 
     found = mistags.mistag_metrics(jets, said, process, at, 0.05)
     result.metrics += found
     text = (
-        f"{TITLES[process]}: what fools the taggers at 70 % b-efficiency. The share of the jets tagged, "
-        f"and how often such jets are. Each counts once, for the first it holds: "
+        f"{TITLES[process]}: what fools the taggers at 70 % b-efficiency, f_c = 0.05, first seed. Light jets "
+        f"by where their displaced tracks, s(d0) > {mistags.DISPLACED:g}, are from: the share of those taken "
+        f"for b-jets, and the rejection of such jets. Each counts once, for the first it holds: "
         f"{'; '.join(f'{name}: {what}' for name, what in mistags.CONTENTS.items())}."
     )
     report.table(*mistags.mistag_rows(found, {tagger.name: tagger.label for tagger in said}), text)

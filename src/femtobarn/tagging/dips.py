@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import nn
 
-from femtobarn.data.inputs import Collection, Feature, Inputs, Label
+from femtobarn.data.inputs import Collection, Feature, Inputs, Label, Ranges
 from femtobarn.data.ragged import Batch
 from femtobarn.learn.method import Classifier, method
 from femtobarn.learn.training import Training
@@ -32,9 +31,7 @@ HITS = (
 )
 
 
-def impact_inputs(
-    longest: int, select: Mapping[str, tuple[float | None, float | None]] | None = None
-) -> Inputs:
+def impact_inputs(longest: int, select: Ranges | None = None) -> Inputs:
     """Impact-parameter significances, momenta, distances to the axis and hits of a jet's tracks.
 
     The paper's fraction of the jet's momentum is here log pT of the track beside log pT of the jet, from
@@ -49,7 +46,7 @@ def impact_inputs(
     ]
     classes = {"b": ["bjets"], "c": ["cjets"], "u": ["ujets"]}
     collection = Collection(
-        features=tracks, select=dict(select or {}), max_length=longest, order_by=SIGNIFICANCES[0]
+        features=tracks, select=select or {}, max_length=longest, order_by=SIGNIFICANCES[0]
     )
     return Inputs(
         event=[Feature(name="pt", transform="log"), "eta"],

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from femtobarn.data.inputs import Inputs
+from femtobarn.data.inputs import Inputs, Ranges
 from femtobarn.data.ragged import Batch
 from femtobarn.learn.method import Classifier, method
 from femtobarn.learn.training import Training
@@ -20,7 +20,7 @@ from femtobarn.tagging.dips import impact_inputs
 __all__ = ["RNNIP"]
 
 
-SELECTION = {"pt": (1.0, None), "d0": (-1.0, 1.0), "z0SinTheta": (-1.5, 1.5)}
+SELECTION: Ranges = {"pt": (1.0, None), "d0": (-1.0, 1.0), "z0SinTheta": (-1.5, 1.5)}
 """Tracks that are read, GeV and mm: the note's, those of IP3D."""
 
 
