@@ -4,13 +4,18 @@ import re
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
+import awkward as ak
+import numpy as np
 import pytest
 import yaml
 from typer.main import get_command
 
 from femtobarn import cli, registry
+from femtobarn.data import open_writer
 from femtobarn.learn.config import TrainConfig
+from toys import toy_jets, toy_prediction
 
 PROJECT = Path(__file__).parents[2]
 PAGES = [*sorted((PROJECT / "docs").glob("*.md")), PROJECT / "README.md"]
@@ -61,3 +66,25 @@ def test_the_method_of_the_tutorial_trains(monkeypatch: pytest.MonkeyPatch) -> N
 def test_every_method_is_in_the_gallery() -> None:
     gallery = (PROJECT / "docs" / "methods.md").read_text()
     assert [name for name in registry.names("methods") if f"`{name}`" not in gallery] == []
+
+
+def test_the_b_tagging_tutorial_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    jets = toy_jets(40_000, tau=False)
+    scores = toy_prediction(jets, "gn1", 2.5, 1, tracks=False)
+    rows = {name: jets[name] for name in ("mcEventWeight", "HadronConeExclTruthLabelID")}
+    rows |= {name: scores[name] for name in scores.fields} | {"eventNumber": np.arange(len(jets))}
+    with open_writer(tmp_path / "scored.parquet") as writer:
+        writer.append(ak.zip(rows, depth_limit=1))
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks(PROJECT / "docs" / "b-tagging.md", "python")
+    names: dict[str, Any] = {}
+    exec(compile(code.replace("scored.h5", "scored.parquet"), "b-tagging.md", "exec"), names)
+    passed = dict(re.findall(r"b-tag, (\w): ([\d.]+)", capsys.readouterr().out))
+    assert float(passed["b"]) == pytest.approx(0.7, abs=0.04)
+    assert 7 * 0.8 < 1 / float(passed["c"]) < 1 / float(passed["u"])
+    kept = names["truth"].survival(names["charm"], "u").efficiency(np.median(names["charm"]))
+    assert (
+        names["truth"].survival(names["charm"], "c").efficiency(np.median(names["charm"])).value > kept.value
+    )
