@@ -216,6 +216,15 @@ def test_large_groups_of_parquet_are_read_once(tmp_path: Path, monkeypatch: pyte
     assert ak.array_equal(ak.concatenate(parts).tracks.d0, jets.tracks.d0)
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "h5", "root"])
+def test_columns_of_a_table_are_written(suffix: str, tmp_path: Path) -> None:
+    """Scores of a tagger are slices of one table, which lie apart in memory."""
+    table = np.arange(30, dtype=np.float32).reshape(10, 3)
+    with open_writer(tmp_path / f"x.{suffix}") as writer:
+        writer.append(ak.zip({"pfn_pb": table[:, 0], "pfn_pc": table[:, 1]}, depth_limit=1))
+    np.testing.assert_array_equal(open_sample(tmp_path / f"x.{suffix}").column("pfn_pc"), table[:, 1])
+
+
 def test_columns_are_appended(tmp_path: Path) -> None:
     jets = make_jets(500)
     sample = open_sample(write(tmp_path / "x.h5", jets))

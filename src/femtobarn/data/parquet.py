@@ -145,7 +145,8 @@ class ParquetWriter:
 
     def append(self, array: ak.Array) -> None:
         """Add rows, of any awkward type that Arrow knows."""
-        table = ak.to_arrow_table(array, extensionarray=False, list_to32=True)
+        # Packed, since Arrow refuses a column that is a slice of a table.
+        table = ak.to_arrow_table(ak.to_packed(array), extensionarray=False, list_to32=True)
         table = table.replace_schema_metadata(self._metadata)
         if self._writer is None:
             self._writer = self._stack.enter_context(
