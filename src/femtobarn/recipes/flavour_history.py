@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import awkward as ak
@@ -11,6 +12,7 @@ import awkward as ak
 from femtobarn.evaluate import mistags
 from femtobarn.evaluate.flavour_scores import FlavourScores, Jets
 from femtobarn.evaluate.ladder import ladder_figure, step_metrics, step_rows
+from femtobarn.evaluate.numbers import shown_metric
 from femtobarn.evaluate.report import Report
 from femtobarn.evaluate.result import At, Result, combine
 from femtobarn.evaluate.style import Caption
@@ -127,6 +129,8 @@ STEPS = (
     ("dl1r", "gn1"), ("dl1d", "gn1"), ("gn1_no_aux", "gn1"), ("gn1", "gn1lep"), ("gn1", "gn2"),
 )  # fmt: skip
 """Each tagger and the one it took over from."""
+COMBINED = ("dl1r", "gn1")
+"""Whose mean shows what the second has not learnt."""
 FITTED, FOUND, VERTEX_PT = ("sv1", "jetfitter"), ("gn1", "gn1lep", "gn2"), 100.0
 """Whose vertices are compared at equal purity, those of the fits and of networks; GeV, of the b-jets."""
 FOOLED = ("mv2", "dl1r", "gn1", "gn2")
@@ -145,6 +149,7 @@ def opening(study: Study, report: Report, result: Result) -> None:
         report.figure(ladder_figure(chosen, labels, caption), text, f"ladder-{process}")
         jets = Jets(sample.read(fields=list(dict.fromkeys([*TRUTH, *mistags.FIELDS]))))
         gains(study, report, result, process, jets, at)
+        combined(study, report, result, process, jets, at)
         mistagged(study, report, result, process, jets, at)
         vertices(study, report, result, process, jets)
 
@@ -166,6 +171,44 @@ def gains(study: Study, report: Report, result: Result, process: str, jets: Jets
     columns = ["at 70 % b-efficiency", "light-rejection, ratio", "c-rejection, ratio", "light"]
     text = f"{TITLES[process]}: errors of the same jets, what both judge alike cancels, and of the seeds."
     report.table(columns, step_rows(mean, steps, labels), text)
+
+
+def combined(study: Study, report: Report, result: Result, process: str, jets: Jets, at: At) -> None:
+    """What the mean of an older and a newer tagger gains: more than two trainings of the newer, if it has not
+    learnt all that the older is told."""
+    if not set(COMBINED) <= set(study.settings.methods):
+        return
+    older, newer = COMBINED
+    told, network = zip(*paired(study, COMBINED, process), strict=True)
+    pairs = {"both": list(zip(told, network, strict=True))}
+    if len(set(study.seeds(newer))) > 1:
+        pairs["alone"] = list(pairwise(network))
+    shown = {}
+    for what, taggers in pairs.items():
+        parts = [
+            result.model_copy(
+                update={"metrics": step_metrics(jets, told[0], averaged(*pair), process, at, 0.05)}
+            )
+            for pair in taggers
+        ]
+        found = combine(parts).metrics
+        result.metrics += found
+        shown[what] = " and ".join(f"**{shown_metric(metric)}**" for metric in found)
+    labels = {name: study.taggers[name].label for name in COMBINED}
+    text = (
+        f"{TITLES[process]}: the mean of what {labels[older]} and {labels[newer]} say rejects {shown['both']} "
+        f"times the light- and c-jets that {labels[older]} rejects"
+    )
+    if "alone" in shown:
+        text += f", the mean of two trainings of {labels[newer]} {shown['alone']} times"
+    report.text(f"{text}. What the first rejects beyond that, {labels[newer]} has not learnt of vertices.")
+
+
+def averaged(one: FlavourScores, other: FlavourScores) -> FlavourScores:
+    """The mean of the probabilities of two taggers."""
+    mean = {name: (getattr(one, name) + getattr(other, name)) / 2 for name in ("pb", "pc", "pu")}
+    seeds = tuple(sorted({*one.seeds, *other.seeds}))
+    return FlavourScores(f"{one.name}+{other.name}", **mean, seeds=seeds)
 
 
 def mistagged(study: Study, report: Report, result: Result, process: str, jets: Jets, at: At) -> None:
