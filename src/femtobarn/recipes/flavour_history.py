@@ -196,8 +196,8 @@ def combined(study: Study, report: Report, result: Result, process: str, jets: J
         shown[what] = " and ".join(f"**{shown_metric(metric)}**" for metric in found)
     labels = {name: study.taggers[name].label for name in COMBINED}
     text = (
-        f"{TITLES[process]}: the mean of what {labels[older]} and {labels[newer]} say rejects {shown['both']} "
-        f"times the light- and c-jets that {labels[older]} rejects"
+        f"{TITLES[process]}: the mean of {labels[older]} and {labels[newer]} rejects {shown['both']} times "
+        f"the light- and c-jets that {labels[older]} rejects"
     )
     if "alone" in shown:
         text += f", the mean of two trainings of {labels[newer]} {shown['alone']} times"
