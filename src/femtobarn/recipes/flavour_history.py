@@ -187,9 +187,9 @@ def combined(study: Study, report: Report, result: Result, process: str, jets: J
     for what, taggers in pairs.items():
         parts = [
             result.model_copy(
-                update={"metrics": step_metrics(jets, told[0], averaged(*pair), process, at, 0.05)}
+                update={"metrics": step_metrics(jets, before, averaged(*pair), process, at, 0.05)}
             )
-            for pair in taggers
+            for before, pair in zip(told, taggers, strict=False)
         ]
         found = combine(parts).metrics
         result.metrics += found
