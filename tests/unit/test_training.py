@@ -36,10 +36,11 @@ def one_thread() -> Iterator[None]:
 
 
 def start(out: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    """The training of `training_script.py` in a process of its own."""
+    """The training of `training_script.py` in a process of its own, what it says in `out/said.txt`."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "ignore"}
     command = [sys.executable, str(SCRIPT), str(out), *arguments]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
+    with (out / "said.txt").open("ab") as said:
+        return subprocess.Popen(command, env=environment, stderr=said)
 
 
 def small(**parameters: Any) -> GN1:
@@ -111,7 +112,7 @@ def test_two_processes_learn_as_one(tmp_path: Path) -> None:
     """Data parallel over gloo: the validation loss differs by no more than between seeds."""
     process = start(tmp_path, "devices=2", "epochs=2")
     ones = [script.train(seed=seed, epochs=2).history[-1]["valid_total"] for seed in (1, 2, 3)]
-    assert process.wait() == 0
+    assert process.wait() == 0, (tmp_path / "said.txt").read_text()
     two = GN1.load(tmp_path / "model").history
     allowed = 3 * np.std(ones, ddof=1) + 0.01 * np.mean(ones)
     assert abs(two[-1]["valid_total"] - np.mean(ones)) < allowed, (two, ones)

@@ -117,6 +117,9 @@ def _train_and_write(fabric: Fabric, result: Path, *arguments: Any) -> None:
     outcome = _train(fabric, *arguments)
     if fabric.is_global_zero:
         torch.save(outcome, result)
+    # Together to the end: a process that leaves takes its connections, or the store, from those still at work.
+    fabric.barrier()
+    torch.distributed.destroy_process_group()
 
 
 class _Run:

@@ -105,14 +105,14 @@ SCALES = {
         trainings=trainings(6, 1),
     ),
     "standard": FlavourSettings(
-        events={"ttbar": 135_000, "zprime": 93_000},
+        events={"ttbar": 405_000, "zprime": 279_000},
         mixture={"ttbar": 0.6, "zprime": 0.4},
         seeds=(1, 2, 3),
         single=ONCE,
         methods=METHODS,
         parallel=2,
-        training=ONE_CYCLE.with_(epochs=8),
-        trainings=trainings(4, 4) | {"rnnip": TRACKS.with_(epochs=8)},
+        training=ONE_CYCLE.with_(epochs=4),
+        trainings=trainings(2, 2) | {"rnnip": TRACKS.with_(epochs=4)},
     ),
     "full": FlavourSettings(
         events={"ttbar": 7_400_000, "zprime": 8_400_000},
