@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import awkward as ak
 import numpy as np
 import pytest
+from scipy.stats import poisson
 
 from femtobarn.calibration.chance import tag_probability, tags_by_chance
-from femtobarn.calibration.closure import LightMeasurement, PairMeasurement, offset, pseudo_experiments
+from femtobarn.calibration.closure import (
+    LightMeasurement,
+    PairMeasurement,
+    finite_simulation,
+    offset,
+    pseudo_experiments,
+)
 from femtobarn.calibration.combinatorial import PairLikelihood, Pairs
 from femtobarn.calibration.negative_tags import TaggedJets, flipped, light_scale_factor
 from femtobarn.calibration.scale_factors import ScaleFactors, event_weights, write_correctionlib
@@ -168,12 +176,51 @@ def test_the_error_of_an_offset() -> None:
     for seed in range(60):
         data, simulation = light_jets(20_000, 0.05, 100 + seed), light_jets(20_000, 0.05, 500 + seed)
         measurement = LightMeasurement("light", edges, data, simulation, ({}, {}))
-        value, error = offset(measurement, np.random.default_rng(seed), 40 if seed < 10 else 2)
+        value, error = offset(measurement, np.random.default_rng(seed), 40 if seed < 10 else 8)
         offsets.append(value)
         told += [error] if seed < 10 else []
     spread = np.std(offsets, axis=0, ddof=1)
     np.testing.assert_allclose(np.mean(told, axis=0), spread, rtol=0.3)
     assert (np.abs(np.mean(offsets, axis=0)) < 4 * spread / 60**0.5).all()
+
+
+@dataclass(frozen=True)
+class PerSimulatedEvent:
+    """Data over simulation, as a background is scaled: 1/n is larger on average than 1 over the mean of n."""
+
+    number: int
+    flavour: str = "b"
+    edges: Any = field(default_factory=lambda: np.array([20.0, 100.0]))
+    responses: Any = ({}, {})
+    outcomes: int = 1
+    efficiency: Any = field(default_factory=lambda: np.ones(1))
+
+    @property
+    def rates(self) -> Any:
+        return np.ones(4000), np.ones(self.number)
+
+    def factors(self, data: Any, simulation: Any) -> Any:
+        value = data.sum() / simulation.sum() * self.number / 4000
+        return np.array([value]), np.array([[value**2 / data.sum()]])
+
+    def truth(self, data: Any) -> Any:
+        return np.array([data.sum() / 4000])
+
+
+def test_what_a_small_simulation_shifts_is_subtracted() -> None:
+    """With 25 events the mean of 25/n is 1.044."""
+    measurement = PerSimulatedEvent(25)
+    shift, covariance = finite_simulation(measurement, 1.0, np.random.default_rng(1), 40_000)
+    events = np.arange(1, 200)
+    chance, value = poisson.pmf(events, 25), 25 / events
+    mean = chance @ value
+    np.testing.assert_allclose(shift, mean - 1, atol=0.005)
+    np.testing.assert_allclose(covariance, chance @ value**2 - mean**2, rtol=0.05)
+    done = pseudo_experiments(measurement, 3000, 1.0, np.random.default_rng(2), 3000)
+    off = np.array([one.factors.value - one.truth for one in done.fixed])
+    error = off.std() / len(off) ** 0.5
+    assert abs(off.mean()) < 4 * 2**0.5 * error < shift[0]
+    assert done.nominal.factors.value == pytest.approx(1.0, abs=0.03)  # all of the simulation: no shift
 
 
 def test_bins_without_jets_are_refused() -> None:

@@ -34,10 +34,10 @@ __all__ = [
     "Measurement",
     "PairMeasurement",
     "drawn_anew",
+    "finite_simulation",
     "offset",
     "pseudo_experiments",
     "shifts",
-    "simulation_spread",
 ]
 
 Array = NDArray[np.float64]
@@ -179,24 +179,32 @@ def drawn_anew(rates: Array, outcomes: int, rng: np.random.Generator) -> Array:
     return rates * np.tile(rng.poisson(1.0, len(rates) // outcomes), outcomes)
 
 
-def simulation_spread(
+def finite_simulation(
     measurement: Measurement, fraction: float, rng: np.random.Generator, times: int = 60
-) -> Array:
-    """(B, B) covariance of the scale factors from the finite simulation, drawn anew `times`."""
+) -> tuple[Array, Array]:
+    """What the size of the simulation does to the scale factors: a mean shift (B,) and a covariance (B, B).
+
+    From `times` in which the simulation is drawn anew. Chance in the templates does not only scatter what is
+    fitted with them, it moves it too: a background that is known poorly is fitted with less of a difference
+    to the signal. The shift is to be subtracted [bias-corrected bootstrap: Efron, Tibshirani, An Introduction
+    to the Bootstrap, 10.6].
+    """
     data, simulation = measurement.rates
     found = [
         measurement.factors(fraction * data, drawn_anew(simulation, measurement.outcomes, rng))[0]
         for _ in range(times)
     ]
     good = np.array([value for value in found if np.isfinite(value).all()])
-    return np.atleast_2d(np.cov(good.T))
+    value, _ = measurement.factors(fraction * data, simulation)
+    return good.mean(axis=0) - value, np.atleast_2d(np.cov(good.T))
 
 
 def offset(measurement: Measurement, rng: np.random.Generator, times: int = 60) -> tuple[Array, Array]:
     """(B,) measured minus true scale factors with all of the pool as data, and its standard deviation.
 
-    That is from `times` in which pool and simulation are drawn anew, truth included; the systematic effects
-    of the sources are not in it.
+    That is from `times` in which pool and simulation are drawn anew, truth included; the mean of these says
+    by how much samples of this size are off, and is corrected for as in `finite_simulation`. The systematic
+    effects of the sources are not in it.
     """
     data, simulation = measurement.rates
     found = []
@@ -205,8 +213,8 @@ def offset(measurement: Measurement, rng: np.random.Generator, times: int = 60) 
         value, _ = measurement.factors(pool, drawn_anew(simulation, measurement.outcomes, rng))
         found.append(value - measurement.truth(pool))
     good = np.array([one for one in found if np.isfinite(one).all()])
-    value, _ = measurement.factors(data, simulation)
-    return value - measurement.truth(data), np.asarray(good.std(axis=0, ddof=1), dtype=np.float64)
+    here = measurement.factors(data, simulation)[0] - measurement.truth(data)
+    return 2 * here - good.mean(axis=0), np.asarray(good.std(axis=0, ddof=1), dtype=np.float64)
 
 
 @dataclass(frozen=True)
@@ -266,7 +274,7 @@ def pseudo_experiments(
 ) -> Closure:
     """Repeat a measurement on a `fraction` of the pool of data, `number` times each way.
 
-    `replicas` is how often the simulation is drawn anew for the error that its size makes.
+    `replicas` is how often the simulation is drawn anew for the shift and the error that its size makes.
 
     Raises:
         InputError: when a bin has no jet of the flavour, or the measurement fails on all of the pool.
@@ -279,32 +287,32 @@ def pseudo_experiments(
             "take more events or wider bins"
         )
     systematic = shifts(measurement, fraction)
-    spread = simulation_spread(measurement, fraction, rng, replicas)
-    if not all(np.isfinite(shift).all() for shift in (*systematic.values(), spread)):
+    moved, spread = finite_simulation(measurement, fraction, rng, replicas)
+    if not all(np.isfinite(shift).all() for shift in (*systematic.values(), moved, spread)):
         raise InputError(
             f"the measurement of {measurement.flavour}-jets fails: take more events or wider bins"
         )
     responses, (rates, simulated) = measurement.responses[0], measurement.rates
 
-    def experiment(size: float, simulation: Array) -> Experiment:
-        moved = np.zeros(len(rates))
+    def experiment(size: float, simulation: Array, correction: Array) -> Experiment:
+        exponent = np.zeros(len(rates))
         for response in responses.values():
-            moved += size * (rng.standard_normal() * response - response**2 / 2)
-        world = rates * np.exp(moved)
+            exponent += size * (rng.standard_normal() * response - response**2 / 2)
+        world = rates * np.exp(exponent)
         data = rng.poisson(fraction * world).astype(np.float64)
         value, covariance = measurement.factors(data, simulation)
         factors = ScaleFactors(
-            measurement.flavour, measurement.edges, value, covariance + spread, measurement.efficiency,
-            systematic,
+            measurement.flavour, measurement.edges, value - correction, covariance + spread,
+            measurement.efficiency, systematic,
         )  # fmt: skip
         return Experiment(factors, measurement.truth(world))
 
-    nominal = experiment(0.0, simulated)
+    nominal = experiment(0.0, simulated, np.zeros_like(moved))
     fixed: list[Experiment] = []
     drawn: list[Experiment] = []
     for done in range(number):
         for size, into in ((0.0, fixed), (1.0, drawn)):
-            into.append(experiment(size, drawn_anew(simulated, measurement.outcomes, rng)))
+            into.append(experiment(size, drawn_anew(simulated, measurement.outcomes, rng), moved))
         if progress:
             progress(done + 1, number)
     return Closure(nominal, fixed, drawn)

@@ -117,7 +117,7 @@ def _train_and_write(fabric: Fabric, result: Path, *arguments: Any) -> None:
     outcome = _train(fabric, *arguments)
     if fabric.is_global_zero:
         torch.save(outcome, result)
-    # Together to the end: a process that leaves takes its connections, or the store, from those still at work.
+    # Together to the end: a process that leaves takes its connections from those still at work.
     fabric.barrier()
     torch.distributed.destroy_process_group()
 

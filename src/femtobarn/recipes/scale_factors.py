@@ -128,6 +128,7 @@ SCALES = {
         ),
         events={"dilepton": (60_000, 30_000), "one lepton": (30_000,) * 2, "dijet": (25_000,) * 2},
         working_point=0.85,
+        replicas=200,
         fraction={"b": 0.1, "c": 0.5, "light": 0.1},
     ),
 }
