@@ -128,8 +128,9 @@ SCALES = {
         ),
         events={"dilepton": (60_000, 30_000), "one lepton": (30_000,) * 2, "dijet": (25_000,) * 2},
         working_point=0.85,
+        experiments=1000,
         replicas=200,
-        fraction={"b": 0.1, "c": 0.5, "light": 0.1},
+        fraction={"b": 0.1, "c": 0.5, "light": 0.3},
     ),
 }
 
