@@ -130,7 +130,7 @@ SCALES = {
         working_point=0.85,
         experiments=1000,
         replicas=200,
-        fraction={"b": 0.1, "c": 0.5, "light": 0.3},
+        fraction={"b": 0.1, "c": 0.5, "light": 0.1},
     ),
 }
 
@@ -217,8 +217,8 @@ class Calibration:
         ]
         if flavour == "light":
             (counted, one), (believed, other) = (
-                self.counted(jets, by if alike else None, negative)
-                for jets, by in zip(both, chances, strict=True)
+                self.counted(jets, by, alike, negative, corrected)
+                for jets, by, corrected in zip(both, chances, ({}, known), strict=True)
             )
             return LightMeasurement(flavour, edges, counted, believed, (one, other), 2 if alike else 1)
         (pairs, one), (simulated, other) = (
@@ -297,17 +297,26 @@ class Calibration:
         return Pairs(bins, region, tagged, weights, kinds[flavour]), responses
 
     def counted(
-        self, jets: ak.Array, chance: NDArray[np.float64] | None, negative: bool
+        self,
+        jets: ak.Array,
+        chance: NDArray[np.float64],
+        outcomes: bool,
+        negative: bool,
+        known: Mapping[str, ScaleFactors],
     ) -> tuple[TaggedJets, dict[str, NDArray[np.float64]]]:
         """Of dijets, whose spectrum is the flattened one, in data too: as triggers with prescales make it.
 
-        With the `chance` of each to be tagged, every jet is there tagged and not tagged.
+        Args:
+            jets: of the control sample.
+            chance: that each jet is tagged.
+            outcomes: every jet is there tagged and not tagged, however it was.
+            negative: counted are negative tags.
+            known: scale factors by which jets of other flavours are corrected.
         """
-        tagged, share = self.tagged(jets), np.ones(len(jets))
-        if chance is not None:
+        tagged, share, times = self.tagged(jets), np.ones(len(jets)), 1
+        if outcomes:
             outcome, share = tags_by_chance(chance[:, None])
-            tagged = outcome[:, 0]
-        times = len(tagged) // len(jets)
+            tagged, times = outcome[:, 0], 2
         true = np.tile(ak.to_numpy(jets.HadronConeExclTruthLabelID), times)
         pt = np.tile(ak.to_numpy(jets.pt).astype(np.float64), times)
         mu = np.tile(ak.to_numpy(jets.actualInteractionsPerCrossing), times)
@@ -320,8 +329,12 @@ class Calibration:
             "pile-up": 0.1 * (mu - mu.mean()) / 4.5,
             "long-lived hadrons": 0.2 * np.tile(ak.to_numpy(jets.longLived), times),
         }
-        light, ones = ~np.isin(true, (4, 5)), np.ones(len(pt))
-        return TaggedJets(pt, tagged, counted, light, share, ones), responses
+        kinds = {"b": true == 5, "c": true == 4, "light": ~np.isin(true, (4, 5))}
+        weights = share
+        for name, factors in known.items():
+            by = tag_weights(tagged, factors.at(pt), np.tile(chance, times))
+            weights = weights * np.where(kinds[name], by, 1)
+        return TaggedJets(pt, tagged, counted, kinds["light"], weights, np.ones(len(pt))), responses
 
     def features(self, jets: ak.Array) -> NDArray[np.float64]:
         """(N, 6) of each jet that its chance to be tagged depends on."""
@@ -363,22 +376,21 @@ def scale_factors(settings: ScaleFactorSettings, run: Run) -> Result:
         "the scale factors shown and written are those of one in which these are zero. It draws from pools "
         "that hold the same collisions, each jet tagged by chance: as often as jets like it are in data, or "
         "in the simulation. So the pools do not differ by fluctuations, which all pseudo-experiments would "
-        "share. c-jets are measured last, with the simulation corrected by the scale factors of b- and "
-        "light jets. The samples as they are, with their own collisions and tags, are measured too, all at "
+        "share. b-jets are measured first, light ones with the tags of simulated b-jets corrected, c-jets with "
+        "those of both. The samples as they are, with their own collisions and tags, are measured too, all at "
         "once."
     )
     found: dict[str, ScaleFactors] = {}
     known: dict[str, ScaleFactors] = {}
     for number, flavour in enumerate(FLAVOURS):
-        corrections = known if flavour == "c" else {}
-        alike = calibration.measurement(flavour, corrections, alike=True)
+        alike = calibration.measurement(flavour, known, alike=True)
         rng = np.random.default_rng([run.seed, number])
         with run.stage(f"measure {flavour}"), progress_bar(f"measure {flavour}", "experiments") as progress:
             done = pseudo_experiments(
                 alike, settings.experiments, settings.fraction[flavour], rng, settings.replicas, progress
             )
         with run.stage(f"check {flavour}"):
-            ways = {HOW[flavour]: calibration.measurement(flavour, corrections)}
+            ways = {HOW[flavour]: calibration.measurement(flavour, known)}
             if flavour == "light":
                 ways["negative tags"] = calibration.measurement(flavour, {}, negative=True)
             checks = {how: offset(one, rng, settings.replicas) for how, one in ways.items()}
