@@ -376,9 +376,9 @@ def scale_factors(settings: ScaleFactorSettings, run: Run) -> Result:
         "the scale factors shown and written are those of one in which these are zero. It draws from pools "
         "that hold the same collisions, each jet tagged by chance: as often as jets like it are in data, or "
         "in the simulation. So the pools do not differ by fluctuations, which all pseudo-experiments would "
-        "share. b-jets are measured first, light ones with the tags of simulated b-jets corrected, c-jets with "
-        "those of both. The samples as they are, with their own collisions and tags, are measured too, all at "
-        "once."
+        "share. b-jets are measured first, light ones with the tags of simulated b-jets corrected, c-jets "
+        "with those of both. The samples as they are, with their own collisions and tags, are measured too, "
+        "all at once."
     )
     found: dict[str, ScaleFactors] = {}
     known: dict[str, ScaleFactors] = {}

@@ -74,8 +74,9 @@ class GN1(Classifier):
     def default_inputs(self) -> Inputs:
         """The paper's 21 track and 2 jet features; jets from taus are left out.
 
-        Ours, not the paper's: long-tailed features are read as asinh or logarithm, and jets are shown as
-        mirror images while training. Without auxiliary tasks the tracks need no truth.
+        Ours, not the paper's: long-tailed features are read as asinh or logarithm, jets are shown as mirror
+        images while training, and the network is told how many tracks there are (see `Network`). Without
+        auxiliary tasks the tracks need no truth.
         """
         return track_inputs(
             [*TRACK_FEATURES, *(["leptonID"] if self.leptons else [])],
@@ -112,13 +113,17 @@ class GN1(Classifier):
 
 
 class Network(nn.Module):
-    """Inputs -> tracks -> graph attention -> pooled jet -> heads."""
+    """Inputs -> tracks -> graph attention -> pooled jet -> heads.
+
+    Each track is given the jet's features and how many tracks the jet has: attention takes means, and from
+    means alone neither a number nor a sum over tracks can be had.
+    """
 
     def __init__(self, gn1: GN1, inputs: Inputs, statistics: Statistics | None) -> None:
         super().__init__()
         features, width = tracks_of(inputs, gn1), gn1.width
         self.preprocess = Preprocess(inputs, statistics)
-        self.initial = dense([features, *gn1.initial, width], final=True)
+        self.initial = dense([features + 1, *gn1.initial, width], final=True)
         self.layers = nn.ModuleList(GraphLayer(width, gn1.heads) for _ in range(gn1.layers))
         self.pool = AttentionPooling(width)
         self.heads = Heads(gn1, width, inputs, statistics, ORIGINS)
@@ -128,8 +133,9 @@ class Network(nn.Module):
         batch = self.preprocess(batch)
         tracks = batch.collections["tracks"]
         layout = Layout.of(tracks.offsets, tracks.values.shape[0])
-        jets = layout.spread(layout.sort_events(batch.event))
-        h = self.initial(torch.cat([layout.sort_tokens(tracks.values), jets], -1))
+        number = torch.log1p(layout.offsets.diff().to(batch.event.dtype)).unsqueeze(-1)
+        jets = torch.cat([layout.sort_events(batch.event), number], -1)
+        h = self.initial(torch.cat([layout.sort_tokens(tracks.values), layout.spread(jets)], -1))
         for layer in self.layers:
             h = layer(h, layout)
         g, share = self.pool(h, layout)
