@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from femtobarn.data.inputs import Inputs
-from femtobarn.data.packing import labelled_batches
 from femtobarn.data.ragged import Batch
 from femtobarn.data.sample import Sample
-from femtobarn.errors import InputError
 from femtobarn.learn.method import Classifier, method
 from femtobarn.learn.training import Training
-from femtobarn.learn.trees import Trees
+from femtobarn.tagging.boosted import grown, restored
 from femtobarn.tagging.dl1 import high_level_inputs
 
 __all__ = ["MV2"]
@@ -61,29 +59,7 @@ class MV2(Classifier):
             InputError: when a flavour has no jets, or an input is missing or not finite.
         """
         self.inputs = inputs or self.default_inputs()
-        batches = list(labelled_batches(train, self.inputs))
-        values, labels, weights = (
-            np.concatenate(parts)
-            for parts in zip(
-                *((b.event.numpy(), b.labels[self.label].numpy(), b.weights.numpy()) for b in batches),
-                strict=True,
-            )
-        )
-        absent = [name for k, name in enumerate(self.classes) if not (weights[labels == k] > 0).any()]
-        if absent:
-            raise InputError(f"{train.name}: no jets of class {', '.join(absent)}: MV2 needs all flavours")
-        self.ensemble = Trees.fit(
-            values,
-            labels,
-            weights,
-            len(self.classes),
-            max_iter=self.trees,
-            learning_rate=self.learning_rate,
-            max_leaf_nodes=self.leaves,
-            min_samples_leaf=self.fewest,
-            early_stopping=False,
-            random_state=training.seed if training else self.seed,
-        )
+        self.ensemble = grown(self, train, lambda batch: batch.event.numpy(), training)
         return self
 
     def predict_batch(self, batch: Batch) -> ak.Array:
@@ -100,10 +76,4 @@ class MV2(Classifier):
         Raises:
             InputError: when the trees read another number of features.
         """
-        self.ensemble = Trees(state["onnx"].tobytes())
-        expected = len(self.fitted_inputs.event)
-        if self.ensemble.features != expected:
-            raise InputError(
-                f"these trees do not fit '{self.name}': they read {self.ensemble.features} features, "
-                f"not {expected}"
-            )
+        self.ensemble = restored(self, state, len(self.fitted_inputs.event))

@@ -11,15 +11,13 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from femtobarn.data.inputs import Inputs
-from femtobarn.data.packing import labelled_batches
 from femtobarn.data.ragged import Batch
 from femtobarn.data.sample import Sample
-from femtobarn.errors import InputError
 from femtobarn.learn.method import Classifier, method
 from femtobarn.learn.training import Training
-from femtobarn.learn.trees import Trees
 from femtobarn.physics.kinematics import delta_r, pt_eta_phi
 from femtobarn.physics.substructure import energy_correlators, n_subjettiness
+from femtobarn.tagging.boosted import grown, restored
 from femtobarn.tagging.candidates import MOMENTUM, candidate_inputs
 
 __all__ = ["VARIABLES", "SubstructureBDT", "substructure"]
@@ -105,25 +103,7 @@ class SubstructureBDT(Classifier):
             InputError: when a class has no jets, or an input is missing or not finite.
         """
         self.inputs = inputs or self.default_inputs()
-        batches = list(labelled_batches(train, self.inputs))
-        values = np.concatenate([self.variables(batch) for batch in batches])
-        labels = np.concatenate([batch.labels[self.label].numpy() for batch in batches])
-        weights = np.concatenate([batch.weights.numpy() for batch in batches])
-        absent = [name for k, name in enumerate(self.classes) if not (weights[labels == k] > 0).any()]
-        if absent:
-            raise InputError(f"{train.name}: no jets of class {', '.join(absent)} to train '{self.name}' on")
-        self.ensemble = Trees.fit(
-            values,
-            labels,
-            weights,
-            len(self.classes),
-            max_iter=self.trees,
-            learning_rate=self.learning_rate,
-            max_leaf_nodes=self.leaves,
-            min_samples_leaf=self.fewest,
-            early_stopping=False,
-            random_state=training.seed if training else self.seed,
-        )
+        self.ensemble = grown(self, train, self.variables, training)
         return self
 
     def variables(self, batch: Batch) -> NDArray[np.float64]:
@@ -142,5 +122,9 @@ class SubstructureBDT(Classifier):
         return {"onnx": np.frombuffer(self.ensemble.model, dtype=np.uint8)}
 
     def restore(self, state: dict[str, NDArray[Any]]) -> None:
-        """Take over what `state` gave."""
-        self.ensemble = Trees(state["onnx"].tobytes())
+        """Take over what `state` gave.
+
+        Raises:
+            InputError: when the trees read another number of features.
+        """
+        self.ensemble = restored(self, state, len(VARIABLES))
