@@ -111,7 +111,7 @@ SCALES = {
         single=ONCE,
         methods=METHODS,
         parallel=2,
-        training=ONE_CYCLE.with_(epochs=4),
+        training=ONE_CYCLE.with_(epochs=8),
         trainings=trainings(2, 2) | {"rnnip": TRACKS.with_(epochs=4)},
     ),
     "full": FlavourSettings(
