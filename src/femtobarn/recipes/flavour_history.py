@@ -70,7 +70,8 @@ TAGGERS = {
     "gn2": Tagger("GN2", GN2),
 }
 METHODS = tuple(name for name in TAGGERS if name != "ip2d")
-ONCE = ("mv2", "dl1", "rnnip", "gn1_no_aux", "gn1_origin_only", "gn1_vertex_only", "gn1lep", "gn2")
+GRAPHS = ("gn1_no_aux", "gn1_origin_only", "gn1_vertex_only", "gn1", "gn1lep")
+ONCE = ("mv2", "dl1", "rnnip", *(name for name in GRAPHS if name != "gn1"), "gn2")
 """Trained with one seed."""
 HIGH_LEVEL = ONE_CYCLE.with_(batch_size=1000, learning_rate=3e-3)
 TRACKS = ONE_CYCLE.with_(learning_rate=2e-3)
@@ -111,8 +112,10 @@ SCALES = {
         single=ONCE,
         methods=METHODS,
         parallel=2,
-        training=ONE_CYCLE.with_(epochs=8),
-        trainings=trainings(2, 2) | {"rnnip": TRACKS.with_(epochs=4)},
+        training=ONE_CYCLE.with_(epochs=4),
+        trainings=trainings(2, 2)
+        | {"rnnip": TRACKS.with_(epochs=4)}
+        | dict.fromkeys(GRAPHS, ONE_CYCLE.with_(epochs=8)),
     ),
     "full": FlavourSettings(
         events={"ttbar": 7_400_000, "zprime": 8_400_000},
