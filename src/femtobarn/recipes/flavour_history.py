@@ -113,8 +113,8 @@ SCALES = {
         methods=METHODS,
         parallel=2,
         training=ONE_CYCLE.with_(epochs=4),
-        trainings=trainings(2, 2)
-        | {"rnnip": TRACKS.with_(epochs=4)}
+        trainings=trainings(4, 2)
+        | {"dips": TRACKS.with_(epochs=4)}
         | dict.fromkeys(GRAPHS, ONE_CYCLE.with_(epochs=8)),
     ),
     "full": FlavourSettings(
