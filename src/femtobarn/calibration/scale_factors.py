@@ -9,12 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from femtobarn.data.atomic import atomic
 from femtobarn.errors import InputError, require
 
-__all__ = ["ScaleFactors", "event_weights", "tag_weights", "write_correctionlib"]
+__all__ = [
+    "ScaleFactors",
+    "binned_efficiency",
+    "event_weights",
+    "known_weights",
+    "tag_weights",
+    "write_correctionlib",
+]
 
 Array = NDArray[np.float64]
 
@@ -167,3 +174,35 @@ def tag_weights(tagged: NDArray[np.bool_], factor: Array, efficiency: Array) -> 
     """
     untagged = np.maximum(1 - factor * efficiency, 0) / np.maximum(1 - efficiency, 1e-9)
     return np.asarray(np.where(tagged, factor, untagged), dtype=np.float64)
+
+
+def known_weights(
+    known: Mapping[str, ScaleFactors], flavours: Mapping[str, NDArray[np.bool_]], pt: Array,
+    tagged: NDArray[np.bool_], efficiency: Array,
+) -> Array:  # fmt: skip
+    """`tag_weights` of jets whose scale factors are known, 1 for others; all arrays of one shape.
+
+    Args:
+        known: scale factors by flavour.
+        flavours: which jets are of each.
+        pt: GeV.
+        tagged: in the simulation.
+        efficiency: of jets like each in the simulation.
+    """
+    weights = np.ones(pt.shape)
+    for name, factors in known.items():
+        weights = np.where(flavours[name], tag_weights(tagged, factors.at(pt), efficiency), weights)
+    return weights
+
+
+def binned_efficiency(
+    flavour: NDArray[np.str_], pt: Array, tagged: NDArray[np.bool_], edges: Mapping[str, ArrayLike]
+) -> Array:
+    """(N,) fraction of the jets of the same flavour and pT that are tagged; `edges` by flavour, GeV."""
+    found = np.zeros(len(pt))
+    for name, own_edges in edges.items():
+        own = np.flatnonzero(flavour == name)
+        place = np.digitize(pt[own], np.asarray(own_edges))
+        every = np.bincount(place, minlength=np.size(own_edges) + 1)
+        found[own] = (np.bincount(place, tagged[own], len(every)) / np.maximum(every, 1))[place]
+    return found

@@ -25,8 +25,9 @@ from femtobarn.calibration.combinatorial import Pairs
 from femtobarn.calibration.negative_tags import TaggedJets, flipped
 from femtobarn.calibration.scale_factors import (
     ScaleFactors,
+    binned_efficiency,
     event_weights,
-    tag_weights,
+    known_weights,
     write_correctionlib,
 )
 from femtobarn.calibration.selection import dilepton_pairs, w_pairs
@@ -187,13 +188,8 @@ class Calibration:
                 ak.to_parquet(ak.with_field(tagged, counts[of.reshape(-1)], "numberOfJets"), temporary)
 
         key = {"file": file.name, "model": self.folder.name, "columns": COLUMNS}
-        path = self.run.cached(
-            f"tag {source} {kind}",
-            key,
-            build,
-            code=["learn", "evaluate.flavour_scores", "calibration.negative_tags"],
-            suffix=".parquet",
-        )
+        code = ["learn", "evaluate.flavour_scores", "calibration.negative_tags"]
+        path = self.run.cached(f"tag {source} {kind}", key, build, code=code, suffix=".parquet")
         return ak.from_parquet(path)
 
     def measurement(
@@ -277,10 +273,8 @@ class Calibration:
         bins = np.digitize(pt, edges) - 1
         number = ak.to_numpy(jets.numberOfJets)[rows[:, 0]]
         mu = ak.to_numpy(jets.actualInteractionsPerCrossing)[rows[:, 0]]
-        kinds = {"b": true == 5, "c": true == 4, "light": ~np.isin(true, (4, 5))}
-        for name, factors in known.items():
-            by = tag_weights(tagged, factors.at(pt), chance[rows])
-            weights = weights * np.where(kinds[name], by, 1).prod(axis=1)
+        kinds = _kinds(true)
+        weights = weights * known_weights(known, kinds, pt, tagged, chance[rows]).prod(axis=1)
         softness = np.where(kinds["b"], self.softness(jets)[rows], 0).sum(axis=1)
         responses = {
             "b fragmentation": 0.5 * softness,
@@ -329,11 +323,8 @@ class Calibration:
             "pile-up": 0.1 * (mu - mu.mean()) / 4.5,
             "long-lived hadrons": 0.2 * np.tile(ak.to_numpy(jets.longLived), times),
         }
-        kinds = {"b": true == 5, "c": true == 4, "light": ~np.isin(true, (4, 5))}
-        weights = share
-        for name, factors in known.items():
-            by = tag_weights(tagged, factors.at(pt), np.tile(chance, times))
-            weights = weights * np.where(kinds[name], by, 1)
+        kinds = _kinds(true)
+        weights = share * known_weights(known, kinds, pt, tagged, np.tile(chance, times))
         return TaggedJets(pt, tagged, counted, kinds["light"], weights, np.ones(len(pt))), responses
 
     def features(self, jets: ak.Array) -> NDArray[np.float64]:
@@ -348,6 +339,11 @@ class Calibration:
         """Share of the hadron in the jet's pT, less its mean of about 0.75."""
         share = ak.to_numpy(jets.HadronConeExclTruthLabelPt) / np.maximum(ak.to_numpy(jets.truthPt), 1.0)
         return np.asarray(np.clip(share, 0, 1.2) - 0.75, dtype=np.float64)
+
+
+def _kinds(true: NDArray[np.int_]) -> dict[str, NDArray[np.bool_]]:
+    """Which jets of these true flavours are b-, c- and light ones."""
+    return {"b": true == 5, "c": true == 4, "light": ~np.isin(true, (4, 5))}
 
 
 def _tagged(tagger: Classifier, sample: Sample, *, flip: bool, size: int = 20_000) -> Iterator[ak.Array]:
@@ -400,12 +396,11 @@ def scale_factors(settings: ScaleFactorSettings, run: Run) -> Result:
         found[flavour] = done.nominal.factors
         # Control samples for b- and light jets are large: all of the pool says how to correct the others.
         known[flavour] = replace(found[flavour], value=alike.factors(*alike.rates)[0])
-    name = f"GN1_{100 * settings.working_point:.0f}"
+    point = f"{100 * settings.working_point:.0f}"
     run.out.mkdir(parents=True, exist_ok=True)
-    tagger, _, point = name.partition("_")
     file = run.out / "scale_factors.json"
-    write_correctionlib(list(found.values()), tagger, point, file)
-    _applied(report, result, calibration, file, name)
+    write_correctionlib(list(found.values()), "GN1", point, file)
+    _applied(report, result, calibration, file, f"GN1_{point}")
     result.artifacts = [file.name]
     return run.finish(report, result, settings)
 
@@ -418,7 +413,7 @@ def _applied(report: Report, result: Result, calibration: Calibration, file: Pat
     flavour = np.select([true == 5, true == 4], ["b", "c"], "light")
     pt = ak.to_numpy(simulated.pt).astype(np.float64)
     tagged = ak.to_numpy(simulated.D_b) >= calibration.cut
-    own = _efficiency(flavour, pt, tagged)
+    own = binned_efficiency(flavour, pt, tagged, EDGES)
     weights = event_weights(file, name, flavour, pt, tagged, efficiency=own)
     seen = ak.to_numpy(jets["data"].D_b) >= calibration.cut
     rows = []
@@ -437,14 +432,3 @@ def _applied(report: Report, result: Result, calibration: Calibration, file: Pat
     report.section("Applied")
     report.table(["Jets of ttbar with one lepton", "tagged"], rows)
     report.text(f"`{file.name}` holds the scale factors for correctionlib, with all sources up and down.")
-
-
-def _efficiency(flavour: NDArray[np.str_], pt: Any, tagged: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """(N,) fraction of the jets of the same flavour and bin of pT that are tagged."""
-    found = np.zeros(len(pt))
-    for name in FLAVOURS:
-        own = np.flatnonzero(flavour == name)
-        place = np.digitize(pt[own], EDGES[name])
-        every = np.bincount(place, minlength=len(EDGES[name]) + 1)
-        found[own] = (np.bincount(place, tagged[own], len(every)) / np.maximum(every, 1))[place]
-    return found
