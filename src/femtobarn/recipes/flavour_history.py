@@ -71,6 +71,7 @@ TAGGERS = {
 }
 METHODS = tuple(name for name in TAGGERS if name != "ip2d")
 GRAPHS = ("gn1_no_aux", "gn1_origin_only", "gn1_vertex_only", "gn1", "gn1lep")
+"""GN1 and its variants, which train alike."""
 ONCE = ("mv2", "dl1", "rnnip", *(name for name in GRAPHS if name != "gn1"), "gn2")
 """Trained with one seed."""
 HIGH_LEVEL = ONE_CYCLE.with_(batch_size=1000, learning_rate=3e-3)

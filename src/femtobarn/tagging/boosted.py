@@ -20,15 +20,7 @@ __all__ = ["Boosted", "grown", "restored"]
 
 
 class Boosted(Protocol):
-    """What of a tagger is read here.
-
-    Attributes:
-        trees: boosting iterations, each one tree per class.
-        learning_rate: by which each tree is shrunk.
-        leaves: of a tree, at most.
-        fewest: jets in a leaf, at least.
-        seed: of what scikit-learn draws.
-    """
+    """What of a tagger is read here; each says what its hyper-parameters mean."""
 
     name: str
     label: ClassVar[str]
