@@ -75,8 +75,9 @@ class GN1(Classifier):
         """The paper's 21 track and 2 jet features; jets from taus are left out.
 
         Ours, not the paper's: long-tailed features are read as asinh or logarithm, jets are shown as mirror
-        images while training, and the network is told how many tracks there are (see `Network`). Without
-        auxiliary tasks the tracks need no truth.
+        images while training, the network is told how many tracks there are (see `Network`), and origins
+        occur as often as they do (see `tagging.heads.answers`). Without auxiliary tasks the tracks need no
+        truth.
         """
         return track_inputs(
             [*TRACK_FEATURES, *(["leptonID"] if self.leptons else [])],

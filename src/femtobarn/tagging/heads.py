@@ -131,10 +131,18 @@ def losses(
 
 
 def answers(output: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Probabilities: `jet` (B, flavours), `origin` (T, origins), `vertex` (P,); and `attention` (T,)."""
+    """Probabilities: `jet` (B, flavours), `origin` (T, origins), `vertex` (P,); and `attention` (T,).
+
+    The loss takes all origins for equally frequent. The probabilities of a track's origins are those with the
+    frequencies of the training sample, by Bayes' theorem (the paper's are without): so they are right on
+    average, and each is the best there is to tell its origin from the others as they occur.
+    """
     answer = {"jet": torch.softmax(output["jet"].float(), -1), "attention": output["attention"].float()}
     if "origin" in output:
-        answer["origin"] = torch.softmax(output["origin"].float(), -1)
+        absent = output["balance"] == 0
+        answer["origin"] = torch.softmax(
+            (output["origin"].float() - output["balance"].log()).masked_fill(absent, -torch.inf), -1
+        )
     if "vertex" in output:
         answer |= {"vertex": torch.sigmoid(output["vertex"].float()), "i": output["i"], "j": output["j"]}
     return answer
