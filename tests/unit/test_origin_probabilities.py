@@ -1,4 +1,4 @@
-"""Probabilities of track origins are with the frequencies of the training sample, not with those of the loss."""
+"""Probabilities of track origins are with the frequencies of the training sample, not those of the loss."""
 
 import pytest
 import torch

@@ -115,7 +115,7 @@ SCALES = {
         parallel=2,
         training=ONE_CYCLE.with_(epochs=4),
         trainings=trainings(4, 2)
-        | {"dips": TRACKS.with_(epochs=4)}
+        | {"dips": TRACKS.with_(epochs=4), "gn2": GN2_CYCLE.with_(epochs=3, precision="bf16-mixed")}
         | dict.fromkeys(GRAPHS, ONE_CYCLE.with_(epochs=8)),
     ),
     "full": FlavourSettings(
