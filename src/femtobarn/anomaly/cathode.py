@@ -16,23 +16,21 @@ from torch import Tensor, nn
 from femtobarn.anomaly.anode import FLOW_TRAINING
 from femtobarn.anomaly.regions import (
     Columns,
+    Regions,
     Window,
-    grown_apart,
+    fit_template,
     mean_of,
     network_and_trees,
     read_columns,
     region_inputs,
-    regions_of,
     restored_trees,
 )
 from femtobarn.data.inputs import Inputs
 from femtobarn.data.ragged import Batch
 from femtobarn.data.sample import Sample
-from femtobarn.learn import common
 from femtobarn.learn.method import method
 from femtobarn.learn.scorer import Scorer
 from femtobarn.learn.training import Training
-from femtobarn.learn.trees import Trees
 from femtobarn.nn.losses import weighted_mean
 from femtobarn.nn.preprocess import Statistics
 
@@ -97,20 +95,15 @@ class CATHODE(Scorer):
         Raises:
             InputError: when a region has hardly any events; when a feature is not there or not finite.
         """
-        inputs = inputs or self.default_inputs()
-        data = regions_of(train, inputs, self.mass, self.window, self.name)
-        self.ensemble: list[Trees] = []
-        common.fit_network(self, train, valid, inputs, training, resume)
-        seed = (training or self.default_training()).seed
-        module = cast(Network, self.fitted_module)
-        real, mass = read_columns(module, data.values[data.inside])
+        fit_template(self, train, valid, inputs, training, resume)
+        return self
+
+    def template(self, data: Regions, masses: Tensor, seed: int) -> NDArray[np.float32]:
+        """Features drawn from the density of the sidebands, one event at each of the masses (n, 1)."""
         with torch.random.fork_rng([]), torch.inference_mode():
             torch.manual_seed(seed)
-            drawn = module.background(mass.repeat(self.samples, 1)).sample().numpy()
-        weights = data.weights[data.inside]
-        template = drawn, np.tile(weights, self.samples)
-        self.ensemble = grown_apart((real, weights), template, self.members, self.trees, self.share, seed)
-        return self
+            drawn: Tensor = cast(Network, self.fitted_module).background(masses).sample()
+        return drawn.numpy()
 
     def score_batch(self, batch: Batch) -> ak.Array:
         """`cathode_score`, the probability to be data rather than drawn background."""

@@ -16,19 +16,18 @@ from torch import Tensor, nn
 from femtobarn.anomaly.anode import FLOW_TRAINING
 from femtobarn.anomaly.regions import (
     Columns,
+    Regions,
     Window,
-    grown_apart,
+    fit_template,
     mean_of,
     network_and_trees,
     read_columns,
     region_inputs,
-    regions_of,
     restored_trees,
 )
 from femtobarn.data.inputs import Inputs
 from femtobarn.data.ragged import Batch
 from femtobarn.data.sample import Sample
-from femtobarn.learn import common
 from femtobarn.learn.method import method
 from femtobarn.learn.scorer import Scorer
 from femtobarn.learn.training import Training
@@ -106,24 +105,19 @@ class CURTAINs(Scorer):
         Raises:
             InputError: when a region has hardly any events; when a feature is not there or not finite.
         """
-        inputs = inputs or self.default_inputs()
-        data = regions_of(train, inputs, self.mass, self.window, self.name)
-        self.ensemble = []
-        common.fit_network(self, train, valid, inputs, training, resume)
-        seed = (training or self.default_training()).seed
+        fit_template(self, train, valid, inputs, training, resume)
+        return self
+
+    def template(self, data: Regions, masses: Tensor, seed: int) -> NDArray[np.float32]:
+        """Features of sideband events, drawn by their weights, as they would be at the masses (n, 1)."""
         module = cast(Network, self.fitted_module)
-        real, there = read_columns(module, data.values[data.inside])
         beside, here = read_columns(module, data.values[~data.inside])
         # Events of negative weight cannot be drawn; the trees leave them out too.
         chance = np.maximum(data.weights[~data.inside], 0)
-        targets = there.repeat(self.samples, 1)
-        drawn = np.random.default_rng(seed).choice(len(beside), len(targets), p=chance / chance.sum())
+        drawn = np.random.default_rng(seed).choice(len(beside), len(masses), p=chance / chance.sum())
         with torch.inference_mode():
-            carried, _ = module.carry(torch.from_numpy(beside[drawn]), here[drawn], targets)
-        weights = data.weights[data.inside]
-        template = carried.numpy(), np.tile(weights, self.samples)
-        self.ensemble = grown_apart((real, weights), template, self.members, self.trees, self.share, seed)
-        return self
+            carried, _ = module.carry(torch.from_numpy(beside[drawn]), here[drawn], masses)
+        return carried.numpy()
 
     def score_batch(self, batch: Batch) -> ak.Array:
         """`curtains_score`, the probability to be data rather than a carried sideband event."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -15,6 +16,7 @@ from femtobarn.data.ragged import Batch
 from femtobarn.data.sample import Sample
 from femtobarn.errors import InputError
 from femtobarn.learn import common
+from femtobarn.learn.training import Training
 from femtobarn.learn.trees import Events, Trees
 from femtobarn.nn.preprocess import Preprocess, Statistics
 
@@ -23,7 +25,7 @@ __all__ = [
     "Columns",
     "Regions",
     "ensemble",
-    "grown_apart",
+    "fit_template",
     "inside",
     "mass_place",
     "mean_of",
@@ -143,16 +145,6 @@ def mean_of(members: list[Trees], values: NDArray[np.floating]) -> NDArray[np.fl
     return np.asarray(np.mean([trees.predict(values)[:, 1] for trees in members], axis=0), dtype=np.float32)
 
 
-def grown_apart(
-    real: tuple[NDArray[np.float32], Array], template: tuple[NDArray[np.float32], Array],
-    members: int, trees: int, share: float, seed: int,
-) -> list[Trees]:  # fmt: skip
-    """The `ensemble` that tells real events (features and weights), class 1, from those of a template."""
-    labels = np.repeat([1, 0], [len(real[0]), len(template[0])])
-    events = np.concatenate([real[0], template[0]]), labels, np.concatenate([real[1], template[1]])
-    return ensemble(events, members, trees, share, seed)
-
-
 def read_columns(
     module: nn.Module, values: NDArray[np.float32] | Tensor
 ) -> tuple[NDArray[np.float32], Tensor]:
@@ -163,6 +155,32 @@ def read_columns(
             Batch(events, {}, {}, torch.ones(len(events)))
         )
     return columns.numpy(), mass
+
+
+def fit_template(
+    method: Any, train: Sample, valid: Sample | None, inputs: Inputs | None,
+    training: Training | None, resume: str | Path | None,
+) -> None:  # fmt: skip
+    """Train a method's network on the sidebands, and grow its `ensemble`, which tells the data in the signal
+    region, class 1, from a template: standardised features (n, F - 1) that `method.template(data, masses,
+    seed)` makes with the network at masses (n, 1), those of the data `method.samples` times over.
+
+    Raises:
+        InputError: when a region has hardly any events; when a feature is not there or not finite.
+    """
+    inputs, training = inputs or method.default_inputs(), training or method.default_training()
+    data = regions_of(train, inputs, method.mass, method.window, method.name)
+    method.ensemble = []
+    common.fit_network(method, train, valid, inputs, training, resume)
+    real, mass = read_columns(method.fitted_module, data.values[data.inside])
+    template = method.template(data, mass.repeat(method.samples, 1), training.seed)
+    weights = data.weights[data.inside]
+    events = (
+        np.concatenate([real, template]),
+        np.repeat([1, 0], [len(real), len(template)]),
+        np.concatenate([weights, np.tile(weights, method.samples)]),
+    )
+    method.ensemble = ensemble(events, method.members, method.trees, method.share, training.seed)
 
 
 def network_and_trees(method: Any) -> dict[str, NDArray[Any]]:
