@@ -208,7 +208,9 @@ def train(
             f"{checkpoints}: an unfinished training is there; go on with --resume or remove the folder"
         )
     train_sample, valid_sample = parsed.data.samples()
-    method.fit(train_sample, valid_sample, parsed.inputs, training, resume=checkpoints)
+    method.fit(
+        train_sample, valid_sample, parsed.inputs_of(method), training, resume=checkpoints
+    )
     method.save(folder)
     shutil.rmtree(checkpoints, ignore_errors=True)
     print(folder)
@@ -254,7 +256,7 @@ def evaluate(
     split: Annotated[
         Literal["train", "valid", "test", "all"] | None,
         typer.Option(
-            help="Rows judged; default: test for a model, where the file knows its folds, else all."
+            help="Rows judged; default: for a model test, where the file knows its events, else all."
         ),
     ] = None,
     units: Units = None,

@@ -10,6 +10,9 @@ import numpy as np
 import pytest
 
 from femtobarn import cli
+from femtobarn.data.formats import open_writer
+from femtobarn.data.sample import open_sample
+from femtobarn.learn.model_files import load
 
 Call = Callable[..., tuple[int, str, str]]
 
@@ -221,3 +224,50 @@ def test_a_table_is_split_by_row_when_asked_to(femtobarn: Call, tmp_path: Path) 
     (tmp_path / "rows.yaml").write_text(config % ", split: row")
     assert femtobarn("train", "rows.yaml", "--out", "b")[0] == 0
     assert (tmp_path / "b" / "method.yaml").is_file() or (tmp_path / "b" / "model" / "method.yaml").is_file()
+
+
+@pytest.fixture
+def shape(femtobarn: Call, tmp_path: Path) -> Path:
+    """A Fisher discriminant that is called otherwise, trained on `jets.h5`."""
+    atlas_file(tmp_path / "jets.h5")
+    classes = "{b: [bjets], c: [cjets], u: [ujets]}"
+    (tmp_path / "shape.yaml").write_text(f"""
+    data: {{train: jets.h5}}
+    method: {{name: fisher, called: shape}}
+    inputs: {{event: [pt, eta], labels: {{class: {{field: flavour_label, classes: {classes}}}}}}}
+    """)
+    assert femtobarn("train", "shape.yaml", "--out", "model")[0] == 0
+    return tmp_path / "model"
+
+
+def test_a_classical_method_has_no_network_to_export(femtobarn: Call, shape: Path) -> None:
+    assert_one_sentence(femtobarn("export", shape, "x.onnx"), "'shape' has no network", "predict")
+    assert not Path("x.onnx").exists()
+
+
+def test_scores_are_not_written_over_others(femtobarn: Call, shape: Path) -> None:
+    assert femtobarn("predict", shape, "jets.h5", "--out", "scored.h5")[0] == 0
+    assert {"shape_pb", "shape_pc", "shape_pu"} <= set(open_sample("scored.h5").schema.scalars)
+    answer = femtobarn("predict", shape, "scored.h5", "--out", "again.h5")
+    assert_one_sentence(answer, "scored.h5", "'shape_pb' already")
+    assert not Path("again.h5").exists()
+
+
+def test_what_is_not_finite_is_located_when_predicting(femtobarn: Call, shape: Path, tmp_path: Path) -> None:
+    atlas_file(tmp_path / "nan.h5", eta_btagJes=np.nan)
+    assert_one_sentence(femtobarn("predict", shape, "nan.h5", "--out", "s.h5"), "nan.h5", "row 0", "eta")
+    assert not Path("s.h5").exists()
+
+
+def test_weights_can_be_left_out_alone(femtobarn: Call, config: Callable[..., Path], tmp_path: Path) -> None:
+    """Inputs that name no features are the method's own but for what they say."""
+    jets = open_sample(atlas_file(tmp_path / "jets.h5"))
+    fields = [name for name in jets.schema.names if name != "mcEventWeight"]
+    with open_writer(tmp_path / "bare.h5", jets.schema.classes) as writer:
+        writer.append(jets.read(fields=fields))
+    file = config("bare.h5", ", width: 8", ", progress: none")
+    assert_one_sentence(femtobarn("train", file, "--out", "m"), "bare.h5", "mcEventWeight")
+    assert femtobarn("train", file, "--out", "m", "--set", "inputs.weight=null")[0] == 0
+    model = load("m")
+    assert model.inputs.weight is None
+    assert model.inputs.collections == model.default_inputs().collections

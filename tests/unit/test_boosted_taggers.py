@@ -41,3 +41,13 @@ def test_a_class_without_jets_is_named(tagger: Any) -> None:
     kept = from_memory(rows[rows[label.field] != len(names) - 1], {label.field: names})
     with pytest.raises(InputError, match=f"no jets of class {list(label.classes)[-1]} to train"):
         tagger.fit(kept)
+
+
+@TAGGERS
+def test_the_trees_are_the_exported_file(tagger: Any, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not fitted"):
+        type(tagger)(trees=2).export(tmp_path / "trees.onnx")
+    tagger.fit(synthetic(tagger.default_inputs(), 600, 1))
+    trees = Trees(tagger.export(tmp_path / "trees.onnx").read_bytes())
+    values = np.random.default_rng(1).normal(size=(50, trees.features)).astype(np.float32)
+    np.testing.assert_array_equal(trees.predict(values), tagger.ensemble.predict(values))

@@ -17,6 +17,8 @@ from femtobarn.data.sample import Sample, open_sample
 from femtobarn.errors import InputError
 from femtobarn.evaluate.classes import evaluate_classes
 from femtobarn.evaluate.files import evaluate_files
+from femtobarn.evaluate.flavour_metrics import mistag_metrics
+from femtobarn.evaluate.flavour_scores import FlavourScores, Jets
 from toys import toy_jets, toy_prediction
 
 
@@ -118,3 +120,64 @@ def test_what_cannot_be_judged(events: Path, fisher: Path, tmp_path: Path) -> No
     with pytest.raises(InputError, match="--background w: among flavours"):
         cli.evaluate([str(events)], scores=["b=x"], background="w", out=tmp_path / "no")
     assert not (tmp_path / "no").exists()
+
+
+def test_a_model_is_judged_by_events_it_has_not_seen(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By event numbers too, which is how `train` splits files that know no folds."""
+    sample = open_sample(file)
+    rows = sample.read(fields=[name for name in sample.schema.names if name not in ("fold", "eventNumber")])
+    numbered = ak.with_field(rows, np.arange(len(rows)), "eventNumber")
+    sizes = {}
+    for name, jets in (("numbered", numbered), ("unknown", rows)):
+        with AtlasWriter(tmp_path / f"{name}.h5", sample.schema.classes) as writer:
+            writer.append(jets)
+        result = evaluate_files([str(tmp_path / f"{name}.h5")], scorer=Toy(), out=tmp_path / name)
+        sizes |= result.sizes
+    judged = open_sample(tmp_path / "numbered.h5").split("test").select(pt=(20, np.inf), abs_eta=(0, 2.5))
+    assert sizes["numbered"] == len(judged) < 0.4 * sizes["unknown"]
+    assert "neither 'fold' nor 'eventNumber'" in capsys.readouterr().err
+
+
+def test_jets_without_any_track(file: Path, tmp_path: Path) -> None:
+    """Pages leave out what only tracks can fill."""
+    sample = open_sample(file)
+    rows = sample.read()
+    rows = ak.with_field(rows, rows.tracks[:, :0], "tracks")
+    with AtlasWriter(tmp_path / "bare.h5", sample.schema.classes) as writer:
+        writer.append(rows)
+    result = evaluate_files([str(tmp_path / "bare.h5")], scorer=Toy(), out=tmp_path / "page")
+    assert result.find("light_rejection", "toy", b_efficiency=0.7, f_c_choice="own").value > 5
+    assert "origin-auc" not in (tmp_path / "page" / "report.html").read_text()
+
+
+def test_a_class_beyond_the_known_ones_is_no_flavour() -> None:
+    """-1 is the absence of a class, not the class of code 1."""
+    rows = toy_jets(60)
+    rows["flavour_label"] = np.arange(60) % 4 - 1
+    jets = Jets(rows, "flavour_label", None, ["bjets", "cjets", "ujets"])
+    assert [int((jets.flavour == name).sum()) for name in ("b", "c", "u", "")] == [15, 15, 15, 15]
+
+
+def test_a_score_is_one_number_per_jet(file: Path, tmp_path: Path) -> None:
+    for name in ("tracks", "tracks.dr"):
+        with pytest.raises(InputError, match=f"'{name}' is not one number per row"):
+            evaluate_files([str(file)], scores=[{"b": name}], out=tmp_path / "no")
+    assert not (tmp_path / "no").exists()
+
+
+def test_efficiency_at_one_mistag_rate_against_pt() -> None:
+    """In each bin of pT the cut is one that a hundredth of the light-jets pass."""
+    rows = toy_jets(20_000)
+    jets = Jets(rows)
+    scores = FlavourScores.from_prediction(toy_prediction(rows, "toy", 2.0, 3), "toy")
+    points = mistag_metrics(jets, scores, "toys")
+    assert points
+    score, pt = scores.discriminant_b(0.05), ak.to_numpy(rows.pt)
+    for point in points:
+        inside = (pt >= point.at["pt_min"]) & (pt < point.at["pt_max"])
+        light = np.sort(score[inside & (jets.flavour == "u")])
+        cut = light[-round(0.01 * len(light))]
+        kept = np.mean(score[inside & (jets.flavour == "b")] >= cut)
+        assert abs(point.value - kept) < 2 * point.error < 0.3

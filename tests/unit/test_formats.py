@@ -241,6 +241,10 @@ def test_columns_are_appended(tmp_path: Path) -> None:
     assert scored.schema.classes == CLASSES and ak.array_equal(rows.tracks.d0, jets.tracks.d0)
     with pytest.raises(InputError, match="rows were computed"):
         append_columns(sample, lambda rows: score(rows)[1:], tmp_path / "z.h5")
+    with pytest.raises(InputError, match=r"y\.h5 has a field 's_pb' already"):
+        append_columns(scored, score, tmp_path / "z.h5")
+    with pytest.raises(InputError, match=r"y\.h5 has a field 'tracks\.s_heavy' already"):
+        append_columns(scored, lambda rows: score(rows)[["tracks"]], tmp_path / "z.h5")
     assert not (tmp_path / "z.h5").exists()
 
 

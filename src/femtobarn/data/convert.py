@@ -83,7 +83,8 @@ def append_columns(
         progress: called with (rows done, rows in all).
 
     Raises:
-        InputError: when the function returns another number of rows, or the file cannot be written.
+        InputError: when the function returns another number of rows or a field that is there already, does
+            not take the rows, or when the file cannot be written.
     """
     _other_file(sample, Path(destination))
     schema = sample.schema
@@ -92,10 +93,16 @@ def append_columns(
     with open_writer(
         destination, schema.classes, sample.attributes, layout=layout, max_length=room
     ) as writer:
+        done = 0
         for block in blocks(sample, schema.names, progress):
-            extra = function(block)
+            try:
+                extra = function(block)
+            except InputError as error:
+                raise InputError(f"{sample.where}, rows from {done} on: {error}") from None
+            done += len(block)
             if len(extra) != len(block):
                 raise InputError(f"{sample.where}: {len(extra)} rows were computed from {len(block)}")
+            _refuse_known(sample, extra)
             for name in extra.fields:
                 if name not in schema.collections or not extra[name].fields:
                     block = ak.with_field(block, extra[name], name)
@@ -106,6 +113,22 @@ def append_columns(
                 block = ak.with_field(block, merged, name)
             writer.append(block)
     return Path(destination)
+
+
+def _refuse_known(sample: Sample, extra: ak.Array) -> None:
+    """Nothing that is in the files is written over.
+
+    Raises:
+        InputError: when a field, or one of a collection's, has the name of one that is there.
+    """
+    for name in extra.fields:
+        members = sample.schema.collections.get(name, {}) if extra[name].fields else {}
+        known = [f"{name}.{inner}" for inner in extra[name].fields if inner in members]
+        if known or (not members and name in sample.schema.names):
+            raise InputError(
+                f"{sample.where} has a field '{(known or [name])[0]}' already: give the scores another name "
+                "(`called` in the YAML that the model is trained with), or a file without it"
+            )
 
 
 def _other_file(sample: Sample, destination: Path) -> None:

@@ -174,6 +174,15 @@ class Sample:
         joined = tuple(JoinedReader(*pair) for pair in zip(self.readers, other.readers, strict=True))
         return replace(self, readers=joined)
 
+    @property
+    def splits_by_event(self) -> bool:
+        """Whether the files say which rows belong together: by `fold`, or by the number of the event."""
+        return "fold" in self.schema.scalars or self._event_number is not None
+
+    @property
+    def _event_number(self) -> str | None:
+        return next((name for name in ("eventNumber", "event") if name in self.schema.scalars), None)
+
     def split(self, split: str, *, by: str = "event") -> Sample:
         """The `train`, `valid` or `test` rows: folds 0-5, 6, 7-9.
 
@@ -203,7 +212,7 @@ class Sample:
         scalars = self.schema.scalars
         if "fold" in scalars:
             return self.column("fold").astype(np.uint8)
-        event = next((name for name in ("eventNumber", "event") if name in scalars), None)
+        event = self._event_number
         if event is None:
             raise InputError(
                 f"{self.where} has neither 'fold' nor 'eventNumber' to split by; "

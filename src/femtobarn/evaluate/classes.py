@@ -16,7 +16,7 @@ from femtobarn.data.packing import Place, fields_of, to_batch
 from femtobarn.data.sample import Sample, open_sample
 from femtobarn.errors import InputError, closest
 from femtobarn.evaluate.figures import confusion_figure, loss_figure, rejection_figure, reliability_figure
-from femtobarn.evaluate.files import source_of, written
+from femtobarn.evaluate.files import source_of, unseen_split, written
 from femtobarn.evaluate.jet_metrics import accuracy, one_vs_one_auc
 from femtobarn.evaluate.metrics import Survival, auc, confusion, rejection, reliability
 from femtobarn.evaluate.numbers import percent, shown_metric
@@ -84,15 +84,14 @@ def evaluate_classes(
         background: one of its classes; None: the one of that name, else the first.
         units: of ATLAS-layout files that do not say.
         out: folder.
-        split: `train`, `valid`, `test` or `all`. None: `test` for a file that knows its folds, since the
-            model may have been trained on the others, else `all`.
+        split: `train`, `valid`, `test` or `all`. None: `files.unseen_split`.
 
     Raises:
         InputError: for files, fields or classes that are not there, and when a class has no rows.
     """
     started = time.perf_counter()
     sample = open_sample(list(files), units=units)
-    split = split or ("test" if "fold" in sample.schema.scalars else "all")
+    split = split or unseen_split(sample)
     sample = sample if split == "all" else sample.split(split)
     judged = read(sample, model)
     base = _place(judged.classes, background)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +18,7 @@ from femtobarn.evaluate import figures
 from femtobarn.evaluate.discriminants import discriminant_b
 from femtobarn.evaluate.flavour import choose_fraction, flavour_metrics, flavour_page
 from femtobarn.evaluate.flavour_inputs import INPUTS
-from femtobarn.evaluate.flavour_metrics import WORKING_POINTS
+from femtobarn.evaluate.flavour_metrics import WORKING_POINTS, mistag_metrics
 from femtobarn.evaluate.flavour_scores import FlavourScores, Jets
 from femtobarn.evaluate.flavour_tables import rejection_table
 from femtobarn.evaluate.metrics import Floats, auc, rejection
@@ -26,7 +27,7 @@ from femtobarn.evaluate.report import Cell, Report
 from femtobarn.evaluate.result import At, Metric, Result
 from femtobarn.evaluate.style import Caption, lines_for
 
-__all__ = ["Scorer", "evaluate_files", "evaluate_scores", "source_of", "written"]
+__all__ = ["Scorer", "evaluate_files", "evaluate_scores", "source_of", "unseen_split", "written"]
 
 WEIGHTS = ("mcEventWeight", "genWeight")
 TRUTH = ("tracks.ftagTruthOriginLabel", "tracks.ftagTruthVertexIndex")
@@ -66,8 +67,7 @@ def evaluate_files(
         collection: whose members are the jets (`Jet` in NanoAOD). None: read off the label (`Jet_...`).
         units: of ATLAS-layout files that do not say.
         out: folder.
-        split: `train`, `valid`, `test` or `all`. None: `test` for a model and a file that knows its folds,
-            since the model may have been trained on the others, else `all`.
+        split: `train`, `valid`, `test` or `all`. None: for a model `unseen_split`, for scores `all`.
         minimum_pt, maximum_eta: jets judged, GeV, where the file knows pt and eta.
 
     Raises:
@@ -82,7 +82,7 @@ def evaluate_files(
     cuts = {"pt": (minimum_pt, np.inf), "abs_eta": (0.0, maximum_eta)}
     known = {name: cut for name, cut in cuts.items() if name.removeprefix("abs_") in sample.schema.scalars}
     if split is None:
-        split = "test" if scorer is not None and "fold" in sample.schema.scalars else "all"
+        split = "all" if scorer is None else unseen_split(sample)
     sample = sample.select(**known) if split == "all" else sample.split(split).select(**known)
     label = _field(sample, label, collection)
     result = Result.start("evaluate", "file", 0)
@@ -98,6 +98,21 @@ def evaluate_files(
     else:
         report = _score_page(sample, scores, label, collection, result, caption, subtitle)
     return written(report, result, out, started)
+
+
+def unseen_split(sample: Sample) -> str:
+    """The rows of a file that a model trained on it has not seen: `test`, where they can be told by event.
+
+    Where they cannot, `all`: rows the model was trained on may be among them, as a note on stderr says.
+    """
+    if sample.splits_by_event:
+        return "test"
+    print(
+        f"note: {sample.where} has neither 'fold' nor 'eventNumber' to tell the rows a model was trained on: "
+        "all are judged, which flatters a model that was trained on some of them",
+        file=sys.stderr,
+    )
+    return "all"
 
 
 def written(report: Report, result: Result, out: str | Path, started: float) -> Result:
@@ -125,6 +140,8 @@ def _field(sample: Sample, name: str, collection: str | None) -> str:
     if name not in sample.schema.scalars and short in sample.schema.scalars:
         return short
     sample.schema.restrict([name], sample.where)
+    if name not in sample.schema.scalars:
+        raise InputError(f"{sample.where}: '{name}' is not one number per row")
     return name
 
 
@@ -148,6 +165,7 @@ def _model_page(
     own = {scorer.name: choose_fraction(jets.take(fifth), scores.take(fifth))}
     jets, scores = jets.take(~fifth), scores.take(~fifth)
     result.metrics = flavour_metrics(jets, [scores], sample=sample.name, own=own, common=COMMON)
+    result.metrics += mistag_metrics(jets, scores, sample.name, COMMON)
     return flavour_page(
         jets, [scores], result, title=f"{scorer.name} on {sample.name}", subtitle=subtitle,
         sample=sample.name, caption=caption, own=own, common=COMMON,

@@ -15,7 +15,13 @@ from femtobarn.evaluate.binned import efficiency_at_mistag, efficiency_in_bins, 
 from femtobarn.evaluate.discriminants import frontier
 from femtobarn.evaluate.drawing import FEWEST
 from femtobarn.evaluate.flavour_inputs import input_figures
-from femtobarn.evaluate.flavour_metrics import WORKING_POINTS, choose_fraction, flavour_metrics
+from femtobarn.evaluate.flavour_metrics import (
+    MISTAG,
+    WORKING_POINTS,
+    choose_fraction,
+    flavour_metrics,
+    pt_bins,
+)
 from femtobarn.evaluate.flavour_scores import FlavourScores, Jets
 from femtobarn.evaluate.flavour_tables import flavour_tables, verdict
 from femtobarn.evaluate.jet_display import NEEDED, jet_display, telling_jet
@@ -103,7 +109,7 @@ def flavour_figures(
         histories: training history by method.
         title: of the sample, in front of the names of the sections.
     """
-    edges = np.asarray(pt_edges) if pt_edges is not None else _pt_edges(jets)
+    edges = np.asarray(pt_edges) if pt_edges is not None else pt_bins(jets)
     page = Page(report, jets, scores, caption, title, own, common, working_point, working_points, edges)
     page.rejections()
     page.against_pt()
@@ -124,16 +130,6 @@ def flavour_figures(
                 label = page.lines[name].label
                 figure = figures.loss_figure(history, caption, title=label)
                 page.show(figure, f"{label}: loss of each task per epoch.", f"loss-{name}")
-
-
-def _pt_edges(jets: Jets) -> Floats:
-    """Three to nine bins with as many b-jets each, with about a thousand light-jets each or more."""
-    pt = ak.to_numpy(jets.rows.pt)[jets.flavour == "b"].astype(np.float64)
-    bins = int(np.clip((jets.flavour == "u").sum() / 1000, 3, 9))
-    steps = np.quantile(pt, [0.0, *np.arange(1, bins) / bins, 0.998])
-    width = np.where(steps < 250, 5.0, 25.0)
-    edges: Floats = np.unique(np.round(steps / width) * width)
-    return edges if len(edges) > 1 else np.array([edges[0] - 5.0, edges[0] + 5.0])
 
 
 @dataclass(frozen=True)
@@ -227,7 +223,7 @@ class Page:
                 binned = efficiency_in_bins if flavour == "b" else rejection_in_bins
                 one_cut[panel][tagger.name] = binned(passing[use], pt[use], edges, jets.weights[use])
             one_mistag[tagger.name] = efficiency_at_mistag(
-                score, jets.flavour == "b", jets.flavour == "u", pt, edges, 0.01, jets.weights
+                score, jets.flavour == "b", jets.flavour == "u", pt, edges, MISTAG, jets.weights
             )
         title = rf"overall $\varepsilon_b$ = {percent(self.working_point)}"
         figure = figures.binned_figure(one_cut, edges, self.lines, self.caption, title=title)
@@ -236,11 +232,11 @@ class Page:
             "bins of jet pT. Arrows are limits (95 % CL) where no jet passes."
         )
         self.show(figure, text, "pt-one-cut")
-        title = f"light mistag {percent(0.01)} in each bin"
+        title = f"light mistag {percent(MISTAG)} in each bin"
         figure = figures.binned_figure(
             {panels["b"]: one_mistag}, edges, self.lines, self.caption, title=title
         )
-        text = "b-efficiency in bins of jet pT, each bin cut at a light-jet mistag of 1 %."
+        text = f"b-efficiency in bins of jet pT, each bin cut at a light-jet mistag of {percent(MISTAG)}."
         self.show(figure, text, "pt-one-mistag")
 
     def scores_by_flavour(self) -> None:
@@ -282,7 +278,8 @@ class Page:
         self.section("Tracks and vertices")
         areas: dict[str, Estimate] = {}
         means: dict[str, float] = {}
-        judged = [tagger for tagger in self.scores if tagger.origins is not None]
+        seen = ak.any(ak.num(self.jets.rows.tracks) > 0)
+        judged = [tagger for tagger in self.scores if seen and tagger.origins is not None]
         for tagger in judged:
             labels, probabilities, weights = origin_labels(self.jets, tagger)
             areas[tagger.name], mean, _ = one_vs_rest_auc(probabilities, labels, weights)

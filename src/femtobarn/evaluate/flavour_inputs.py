@@ -53,6 +53,8 @@ def input_figures(jets: Jets, caption: Caption) -> Iterator[Figure]:
     if "tracks" not in rows.fields:
         return
     counts = ak.to_numpy(ak.num(rows.tracks))
+    if not counts.any():
+        return
     flavour, weights = np.repeat(jets.flavour, counts), np.repeat(jets.weights, counts)
     for field, label, logarithmic in TRACKS:
         if field in rows.tracks.fields:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
+import awkward as ak
 import numpy as np
 
+from femtobarn.evaluate.binned import efficiency_at_mistag
 from femtobarn.evaluate.discriminants import frontier, own_fraction
 from femtobarn.evaluate.flavour_scores import FlavourScores, Jets
 from femtobarn.evaluate.metrics import Estimate, Floats, auc, rejection, rejection_ratio, reliability
 from femtobarn.evaluate.result import At, Metric
 from femtobarn.evaluate.track_metrics import origin_metrics, vertex_metrics
 
-__all__ = ["WORKING_POINTS", "choose_fraction", "flavour_metrics"]
+__all__ = ["MISTAG", "WORKING_POINTS", "choose_fraction", "flavour_metrics", "mistag_metrics", "pt_bins"]
 
 WORKING_POINTS = (0.60, 0.70, 0.77, 0.85)
+MISTAG = 0.01
+"""Light-jet mistag at which efficiencies in bins of pT are compared."""
 
 
 def choose_fraction(jets: Jets, scores: FlavourScores, efficiency: float = 0.70) -> float:
@@ -65,6 +70,34 @@ def flavour_metrics(
         if tagger.vertex is not None:
             metrics += vertex_metrics(jets, tagger, sample)
     return metrics
+
+
+def mistag_metrics(
+    jets: Jets, tagger: FlavourScores, sample: str, common: float = 0.05, mistag: float = MISTAG
+) -> list[Metric]:
+    """`b_efficiency` in bins of jet pT (GeV, `pt_min` to `pt_max`), each bin cut at one `light_mistag`.
+
+    A bin with too few light-jets to set the cut is left out, see `binned.efficiency_at_mistag`.
+    """
+    score, edges = tagger.discriminant_b(common), pt_bins(jets)
+    b, light = jets.flavour == "b", jets.flavour == "u"
+    binned = efficiency_at_mistag(score, b, light, ak.to_numpy(jets.rows.pt), edges, mistag, jets.weights)
+    metrics = []
+    for (low, high), value, error in zip(pairwise(edges), *binned, strict=True):
+        if np.isfinite(value):
+            at: At = {"light_mistag": mistag, "pt_min": low, "pt_max": high, "f_c": common}
+            metrics.append(tagger.metric("b_efficiency", at, sample, Estimate(value, error)))
+    return metrics
+
+
+def pt_bins(jets: Jets) -> Floats:
+    """Edges of three to nine bins of pT with as many b-jets each, and about a thousand light-jets or more."""
+    pt = ak.to_numpy(jets.rows.pt)[jets.flavour == "b"].astype(np.float64)
+    bins = int(np.clip((jets.flavour == "u").sum() / 1000, 3, 9))
+    steps = np.quantile(pt, [0.0, *np.arange(1, bins) / bins, 0.998])
+    width = np.where(steps < 250, 5.0, 25.0)
+    edges: Floats = np.unique(np.round(steps / width) * width)
+    return edges if len(edges) > 1 else np.array([edges[0] - 5.0, edges[0] + 5.0])
 
 
 def _rejections(

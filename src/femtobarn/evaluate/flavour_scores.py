@@ -55,8 +55,11 @@ class Jets:
         for field in (label, *([weight] if weight else [])):
             if field not in rows.fields:
                 raise InputError(f"the jets have no field '{field}'{closest(field, rows.fields)}")
-        code = np.abs(ak.to_numpy(rows[label]).astype(np.int64))
-        names = CODES if classes is None else {n: NAMES.get(name, "") for n, name in enumerate(classes)}
+        code = ak.to_numpy(rows[label]).astype(np.int64)
+        if classes is None:  # of particles and antiparticles
+            code, names = np.abs(code), CODES
+        else:
+            names = {n: NAMES.get(name, "") for n, name in enumerate(classes)}
         self.rows = rows
         self.flavour: NDArray[np.str_] = np.full(len(code), "", dtype="U3")
         for number, name in names.items():

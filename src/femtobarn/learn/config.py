@@ -63,8 +63,9 @@ class TrainConfig(BaseModel):
 
     Attributes:
         data: what is trained on.
-        method: `name` of a registered method, and its hyper-parameters.
-        inputs: None for the method's own.
+        method: `name` of a registered method, its hyper-parameters, and `called`, what its scores are called
+            if not by that name.
+        inputs: None for the method's own; without features (`weight: null` alone), what differs from these.
         training: what differs from the method's own training.
     """
 
@@ -105,10 +106,20 @@ class TrainConfig(BaseModel):
         kind = registry.find("methods", name)
         if not issubclass(kind, Classifier | Scorer):
             raise InputError(f"method {name}: nothing is trained on events there, its data are a spectrum")
+        if "called" in parameters:
+            parameters["name"] = parameters.pop("called")
         method: Classifier | Scorer = parse(kind, parameters, f"method {name}")
         return method, parse(
             Training, {**method.default_training().model_dump(), **self.training}, "training"
         )
+
+
+    def inputs_of(self, method: Classifier | Scorer) -> Inputs | None:
+        """The inputs as they are given; where they name no features, the method's own with what is given."""
+        if self.inputs is None or self.inputs.model_fields_set & {"event", "collections"}:
+            return self.inputs
+        given = {name: getattr(self.inputs, name) for name in self.inputs.model_fields_set}
+        return method.default_inputs().model_copy(update=given)
 
 
 def merged(tree: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

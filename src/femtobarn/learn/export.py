@@ -55,10 +55,14 @@ def export(method: Any, path: Path) -> Path:
     """Write the network of a method as ONNX, whole or not at all, checked on 1000 events of 0 to 40 tokens.
 
     Raises:
-        InputError: when the method has no trained network.
+        InputError: when the method has no trained network, or never has one.
         RuntimeError: when onnxruntime's answer differs from torch's by more than 1e-5.
     """
     inputs = method.fitted_inputs
+    if not method.trains_network:
+        raise InputError(
+            f"'{method.name}' has no network to export; `femtobarn predict` appends what it says to a file"
+        )
     names = list(inputs.collections)
     packed = _Packed(method, names).eval()
     example = _arguments(_events(method, torch.arange(8)))

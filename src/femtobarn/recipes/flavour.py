@@ -17,7 +17,7 @@ from femtobarn.data import Sample, mix, open_sample, open_writer, resample, rewe
 from femtobarn.data.atomic import atomic
 from femtobarn.errors import InputError, closest
 from femtobarn.evaluate.flavour import flavour_figures
-from femtobarn.evaluate.flavour_metrics import choose_fraction, flavour_metrics
+from femtobarn.evaluate.flavour_metrics import choose_fraction, flavour_metrics, mistag_metrics
 from femtobarn.evaluate.flavour_scores import FlavourScores, Jets
 from femtobarn.evaluate.flavour_tables import flavour_tables, verdict
 from femtobarn.evaluate.report import Report
@@ -332,14 +332,18 @@ class Study:
             flavour_tables(report, result.metrics, labels, name)
         for method, folder in folders.items():
             shutil.copytree(folder / "model", run.out / method, dirs_exist_ok=True)
-        units = {name: unit for name, unit in units.items() if not self.drawn or name in self.drawn}
-        histories = {name: load(folders[name] / "model").history for name in units}
-        own = {name: self.own_fraction(unit, folders[name], samples) for name, unit in units.items()}
+        drawn = {name: unit for name, unit in units.items() if not self.drawn or name in self.drawn}
+        histories = {name: load(folders[name] / "model").history for name in drawn}
+        own = {name: self.own_fraction(unit, folders[name], samples) for name, unit in drawn.items()}
         for name, sample in self.judging(samples).items():
             low, high = KINEMATICS[name]
             caption = Caption(sample=rf"{TITLES[name]}, √s = 13.6 TeV, ${low:g} < p_T < {high:g}$ GeV")
-            scores = [self.scores(unit, folders[one] / f"{name}.parquet") for one, unit in units.items()]
-            flavour_figures(report, Jets(sample.read()), scores, caption=caption, own=own, title=TITLES[name],
+            jets, scores = Jets(sample.read()), []
+            for one, unit in units.items():
+                said = self.scores(unit, folders[one] / f"{name}.parquet")
+                result.metrics += mistag_metrics(jets, said, name)
+                scores += [said] if one in drawn else []
+            flavour_figures(report, jets, scores, caption=caption, own=own, title=TITLES[name],
                             histories=histories if name == "ttbar" else None)  # fmt: skip
         result.artifacts = [*folders]
         return run.finish(report, result, self.settings)

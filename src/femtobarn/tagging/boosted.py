@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from femtobarn.data.atomic import atomic
 from femtobarn.data.inputs import Inputs
 from femtobarn.data.packing import labelled_batches
 from femtobarn.data.ragged import Batch
@@ -16,7 +18,7 @@ from femtobarn.errors import InputError
 from femtobarn.learn.training import Training
 from femtobarn.learn.trees import Trees
 
-__all__ = ["Boosted", "grown", "restored"]
+__all__ = ["Boosted", "exported", "grown", "restored"]
 
 
 class Boosted(Protocol):
@@ -70,6 +72,18 @@ def grown(
         early_stopping=False,
         random_state=training.seed if training else tagger.seed,
     )
+
+
+def exported(tagger: Any, path: Path) -> Path:
+    """Write the trees as the ONNX file they are kept as: features (B, F) to probabilities (B, classes).
+
+    Raises:
+        InputError: before `fit`.
+    """
+    _ = tagger.fitted_inputs  # raises
+    with atomic(path) as temporary:
+        temporary.write_bytes(tagger.ensemble.model)
+    return path
 
 
 def restored(tagger: Boosted, state: dict[str, NDArray[Any]], features: int) -> Trees:

@@ -39,11 +39,11 @@ CATEGORIES = 9
 class IP3D(Classifier):
     r"""Likelihood ratio of a jet's tracks, from templates of their impact-parameter significances.
 
-    Each track t, in the category k(t) of its hit pattern, has the probability P_f(S_d0, S_z0 | k) under the
-    flavour f, read off a two-dimensional template filled with the training jets; the tracks are taken as
-    independent:
+    Each track t has the probability P_f(S_d0, S_z0, k) under the flavour f, where k is the category of its
+    hit pattern, read off two-dimensional templates, one per category, filled with the training jets; the
+    tracks are taken as independent:
 
-    $$ \log L_f = \sum_t \log P_f\big(S_{d0}(t), S_{z0}(t) \,|\, k(t)\big), \qquad p_f = L_f / \sum_g L_g $$
+    $$ \log L_f = \sum_t \log P_f\big(S_{d0}(t), S_{z0}(t), k(t)\big), \qquad p_f = L_f / \sum_g L_g $$
 
     so that log(p_b / p_u) is ATLAS's IP3D variable. Significances are signed by the side of the jet on which
     the track crosses its axis. The bins widen as asinh of the significance; templates are smoothed by a

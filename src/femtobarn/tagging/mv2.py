@@ -15,7 +15,7 @@ from femtobarn.data.ragged import Batch
 from femtobarn.data.sample import Sample
 from femtobarn.learn.method import Classifier, method
 from femtobarn.learn.training import Training
-from femtobarn.tagging.boosted import grown, restored
+from femtobarn.tagging.boosted import exported, grown, restored
 from femtobarn.tagging.dl1 import high_level_inputs
 
 __all__ = ["MV2"]
@@ -77,3 +77,7 @@ class MV2(Classifier):
             InputError: when the trees read another number of features.
         """
         self.ensemble = restored(self, state, len(self.fitted_inputs.event))
+
+    def export(self, path: str | Path) -> Path:
+        """See `boosted.exported`."""
+        return exported(self, Path(path))

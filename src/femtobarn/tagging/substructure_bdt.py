@@ -17,7 +17,7 @@ from femtobarn.learn.method import Classifier, method
 from femtobarn.learn.training import Training
 from femtobarn.physics.kinematics import delta_r, pt_eta_phi
 from femtobarn.physics.substructure import energy_correlators, n_subjettiness
-from femtobarn.tagging.boosted import grown, restored
+from femtobarn.tagging.boosted import exported, grown, restored
 from femtobarn.tagging.candidates import MOMENTUM, candidate_inputs
 
 __all__ = ["VARIABLES", "SubstructureBDT", "substructure"]
@@ -128,3 +128,7 @@ class SubstructureBDT(Classifier):
             InputError: when the trees read another number of features.
         """
         self.ensemble = restored(self, state, len(VARIABLES))
+
+    def export(self, path: str | Path) -> Path:
+        """See `boosted.exported`."""
+        return exported(self, Path(path))
