@@ -208,9 +208,7 @@ def train(
             f"{checkpoints}: an unfinished training is there; go on with --resume or remove the folder"
         )
     train_sample, valid_sample = parsed.data.samples()
-    method.fit(
-        train_sample, valid_sample, parsed.inputs_of(method), training, resume=checkpoints
-    )
+    method.fit(train_sample, valid_sample, parsed.inputs_of(method), training, resume=checkpoints)
     method.save(folder)
     shutil.rmtree(checkpoints, ignore_errors=True)
     print(folder)

@@ -26,6 +26,8 @@ from femtobarn.evaluate.numbers import percent
 from femtobarn.evaluate.report import Cell, Report
 from femtobarn.evaluate.result import At, Metric, Result
 from femtobarn.evaluate.style import Caption, lines_for
+from femtobarn.evaluate.vertex_positions import DECAY, position_metrics
+from femtobarn.physics.track_groups import READ
 
 __all__ = ["Scorer", "evaluate_files", "evaluate_scores", "source_of", "unseen_split", "written"]
 
@@ -157,7 +159,7 @@ def _model_page(
     sample: Sample, scorer: Scorer, label: str, result: Result, caption: Caption, subtitle: str
 ) -> Report:
     """The flavour page of one model; its own f_c is chosen on every fifth jet, which is then left out."""
-    jets = _jets(sample, label, ["pt", *INPUTS, *TRUTH])
+    jets = _jets(sample, label, ["pt", DECAY, *READ, *INPUTS, *TRUTH])
     scores = FlavourScores.from_prediction(scorer.predict(sample), scorer.name)
     if not set(TRUTH) <= {f"tracks.{name}" for name in getattr(jets.rows, "tracks", jets.rows).fields}:
         scores = replace(scores, origins=None, vertex=None)
@@ -166,6 +168,7 @@ def _model_page(
     jets, scores = jets.take(~fifth), scores.take(~fifth)
     result.metrics = flavour_metrics(jets, [scores], sample=sample.name, own=own, common=COMMON)
     result.metrics += mistag_metrics(jets, scores, sample.name, COMMON)
+    result.metrics += position_metrics(jets, scores, sample.name)
     return flavour_page(
         jets, [scores], result, title=f"{scorer.name} on {sample.name}", subtitle=subtitle,
         sample=sample.name, caption=caption, own=own, common=COMMON,

@@ -31,6 +31,7 @@ from femtobarn.evaluate.report import Report, slug
 from femtobarn.evaluate.result import Result
 from femtobarn.evaluate.style import FLAVOURS, Caption, Line, lines_for
 from femtobarn.evaluate.track_metrics import b_vertices, origin_curves, origin_labels, vertex_rates
+from femtobarn.evaluate.vertex_positions import lxy_residuals, resolution_in_bins, vertices_can_be_fitted
 
 __all__ = [
     "WORKING_POINTS",
@@ -303,6 +304,7 @@ class Page:
             ("inclusive", "all tracks of the b-decay chain as one"),
         ):
             self.vertices(kind, f"Secondary vertices in b-jets, {kind}: {meaning}.")
+        self.positions()
         if judged:
             self.one_jet(judged[-1])
 
@@ -322,6 +324,29 @@ class Page:
             "in the vector by which the jet is judged."
         )
         self.show(figure, text, "one-jet")
+
+    def positions(self) -> None:
+        """How far the fitted vertices are from where the b-hadrons decayed."""
+        medians, widths = [], {}
+        for tagger in self.scores:
+            if vertices_can_be_fitted(self.jets, tagger):
+                residuals = lxy_residuals(self.jets, tagger)
+                _, widths[tagger.name] = resolution_in_bins(*residuals, list(self.edges))
+                bias, _ = resolution_in_bins(*residuals, [0.0, np.inf])
+                medians.append(f"{self.lines[tagger.name].label} {bias.value[0]:+.2f} mm")
+        if not widths:
+            return
+        figure = figures.binned_figure(
+            {"$L_{xy}$ resolution [mm]": widths}, self.edges, self.lines, self.caption,
+            variable="$b$-jet $p_T$ [GeV]", title="inclusive vertices, fitted",
+        )  # fmt: skip
+        text = (
+            "A vertex fitted to all tracks that each tagger takes to be of the b-decay chain: half the width "
+            "of the central 68 % of its distance across the beam less that at which the b-hadron decayed. "
+            "Tracks of the c-hadron, which flies on, pull it outwards; medians: "
+            f"{', '.join(medians)}."
+        )
+        self.show(figure, text, "vertex-positions")
 
     def vertices(self, kind: str, text: str) -> None:
         """Efficiency, purity and fake rate of vertices against pT."""

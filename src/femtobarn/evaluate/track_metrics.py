@@ -15,7 +15,15 @@ from femtobarn.evaluate.metrics import Estimate, Floats, Survival, one_vs_rest_a
 from femtobarn.evaluate.result import At, Metric
 from femtobarn.evaluate.vertexing import Vertices, exclusive_vertices, inclusive_vertices
 
-__all__ = ["b_vertices", "origin_curves", "origin_labels", "origin_metrics", "vertex_metrics", "vertex_rates"]
+__all__ = [
+    "b_vertices",
+    "heavy_and_primary",
+    "origin_curves",
+    "origin_labels",
+    "origin_metrics",
+    "vertex_metrics",
+    "vertex_rates",
+]
 
 
 HEAVY_FLAVOUR = ("FromB", "FromBC", "FromC")
@@ -86,6 +94,22 @@ def origin_curves(
     return curves
 
 
+def heavy_and_primary(
+    tagger: FlavourScores, chosen: NDArray[np.int64], likely: float = 0.5
+) -> tuple[ak.Array | None, ak.Array | None]:
+    """Of the tracks of chosen jets, ragged: whether heavy flavour is more likely than `likely`, and whether
+    Primary is the likeliest origin; None of a tagger that does not classify tracks."""
+    if tagger.origins is None:
+        return None, None
+    origins = tagger.origins[chosen]
+    flat = ak.flatten(origins)
+    said = {name: ak.to_numpy(flat[name]) for name in tagger.origin_classes}
+    from_heavy = sum(said[name] for name in HEAVY_FLAVOUR if name in said)
+    best = np.argmax(np.stack(list(said.values()), axis=1), axis=1)
+    primary = np.array(tagger.origin_classes)[best] == "Primary"
+    return ak.unflatten(from_heavy > likely, ak.num(origins)), ak.unflatten(primary, ak.num(origins))
+
+
 def b_vertices(
     jets: Jets, tagger: FlavourScores, kind: str, likely: float = 0.5
 ) -> tuple[Vertices, NDArray[np.int64]]:
@@ -100,17 +124,9 @@ def b_vertices(
     tracks = _tracks(jets)[chosen]
     assert tagger.vertex is not None
     truth, vertex = (tracks.ftagTruthVertexIndex, tracks.ftagTruthOriginLabel), tagger.vertex[chosen]
-    heavy = primary = None
-    if tagger.origins is not None:
-        origins = tagger.origins[chosen]
-        flat = ak.flatten(origins)
-        said = {name: ak.to_numpy(flat[name]) for name in tagger.origin_classes}
-        from_heavy = sum(said[name] for name in HEAVY_FLAVOUR if name in said)
-        heavy = ak.unflatten(from_heavy > likely, ak.num(origins))
-        if kind == "by_origin":
-            return inclusive_vertices(*truth, ak.where(heavy, 0, -1)), chosen
-        best = np.argmax(np.stack(list(said.values()), axis=1), axis=1)
-        primary = ak.unflatten(np.array(tagger.origin_classes)[best] == "Primary", ak.num(origins))
+    heavy, primary = heavy_and_primary(tagger, chosen, likely)
+    if kind == "by_origin" and heavy is not None:
+        return inclusive_vertices(*truth, ak.where(heavy, 0, -1)), chosen
     find = exclusive_vertices if kind == "exclusive" else inclusive_vertices
     return find(*truth, vertex, heavy, primary), chosen
 

@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 
 from femtobarn.errors import InputError
 
-__all__ = ["HEAVY", "Vertices", "exclusive_vertices", "inclusive_vertices", "match_vertices"]
+__all__ = [
+    "HEAVY",
+    "Vertices",
+    "exclusive_vertices",
+    "inclusive_vertices",
+    "match_vertices",
+    "secondary_tracks",
+]
 
 RECALL, PURITY = 0.65, 0.50
 HEAVY = (3, 4)
@@ -117,6 +124,15 @@ def inclusive_vertices(
     chain = np.isin(origin_flat, HEAVY)
     chosen = _secondary(jet, reco_flat, _flat(heavy), _flat(primary))
     return match_vertices(jet, np.where(chain, 0, -1), np.where(chosen, 0, -1))
+
+
+def secondary_tracks(reco: ak.Array, heavy: ak.Array | None, primary: ak.Array | None) -> ak.Array:
+    """Ragged bool, the tracks of the inclusive vertex: of all reconstructed ones that count as secondary.
+
+    The arguments are those of `exclusive_vertices`.
+    """
+    jet, (flat,) = _flatten(reco)
+    return ak.unflatten(_secondary(jet, flat, _flat(heavy), _flat(primary)), ak.num(reco))
 
 
 def _secondary(

@@ -113,7 +113,6 @@ class TrainConfig(BaseModel):
             Training, {**method.default_training().model_dump(), **self.training}, "training"
         )
 
-
     def inputs_of(self, method: Classifier | Scorer) -> Inputs | None:
         """The inputs as they are given; where they name no features, the method's own with what is given."""
         if self.inputs is None or self.inputs.model_fields_set & {"event", "collections"}:

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from femtobarn.physics.groups import sums
 from femtobarn.physics.helix import CURVATURE
+from femtobarn.physics.kinematics import theta_of_eta
 
 __all__ = [
     "MeasuredTracks",
@@ -93,6 +94,26 @@ class MeasuredTracks(NamedTuple):
             np.sin(phi), np.cos(phi), sin_theta, np.cos(theta), s_d0**2, s_l0**2, s_phi**2, s_theta**2,
             correlation[0] * s_d0 * s_phi, correlation[1] * s_l0 * s_theta,
         )  # fmt: skip
+
+    @classmethod
+    def in_jet(
+        cls,
+        parameters: tuple[Array, Array, Array, Array, Array],
+        sigma: tuple[Array, Array, Array, Array],
+        eta: Array,
+        correlation: tuple[float, float] = (0.0, 0.0),
+        field: float = 2.0,
+    ) -> Self:
+        """In the frame of each track's jet, whose axis is at the azimuth 0.
+
+        Args:
+            parameters: (T,) each, d0, z0 sin(theta), dphi and deta to the jet, q/p.
+            eta: (T,) of the track's jet.
+            sigma, correlation, field: see `of`.
+        """
+        d0, z0_sin_theta, dphi, deta, q_over_p = parameters
+        curved = np.where(np.abs(q_over_p) < 1e-6, 1e-6, q_over_p)
+        return cls.of(d0, z0_sin_theta, dphi, theta_of_eta(eta + deta), curved, sigma, correlation, field)
 
     def take(self, index: Index | NDArray[np.bool_]) -> Self:
         """The tracks at these places."""

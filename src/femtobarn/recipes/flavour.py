@@ -23,6 +23,7 @@ from femtobarn.evaluate.flavour_tables import flavour_tables, verdict
 from femtobarn.evaluate.report import Report
 from femtobarn.evaluate.result import Result, combine, read_references, with_references
 from femtobarn.evaluate.style import Caption
+from femtobarn.evaluate.vertex_positions import position_metrics
 from femtobarn.learn.method import Classifier
 from femtobarn.learn.model_files import load
 from femtobarn.learn.training import Training
@@ -341,7 +342,7 @@ class Study:
             jets, scores = Jets(sample.read()), []
             for one, unit in units.items():
                 said = self.scores(unit, folders[one] / f"{name}.parquet")
-                result.metrics += mistag_metrics(jets, said, name)
+                result.metrics += mistag_metrics(jets, said, name) + position_metrics(jets, said, name)
                 scores += [said] if one in drawn else []
             flavour_figures(report, jets, scores, caption=caption, own=own, title=TITLES[name],
                             histories=histories if name == "ttbar" else None)  # fmt: skip

@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 
 from femtobarn.data.inputs import Collection, Feature, Inputs, Label
 from femtobarn.data.ragged import Batch
-from femtobarn.physics.kinematics import theta_of_eta
+from femtobarn.physics.track_groups import PERIGEE, SIGMA
 from femtobarn.physics.vertexing import MeasuredTracks
 
 __all__ = ["JetTracks", "jet_tracks", "vertexing_inputs"]
 
 Array = NDArray[np.float64]
-SIGMA = ("d0Uncertainty", "z0SinThetaUncertainty", "phiUncertainty", "thetaUncertainty")
-PARAMETERS = ("d0", "z0SinTheta", "dphi", "deta", "qOverP")
 SIGNIFICANCES = ("IP3D_signed_d0_significance", "IP3D_signed_z0_significance")
 
 
@@ -42,7 +40,7 @@ class JetTracks(NamedTuple):
 
 def vertexing_inputs() -> Inputs:
     """Perigees, their uncertainties and signed significances; the jet's eta; b-, c- and light-jets."""
-    features: list[Feature | str] = [*PARAMETERS, *SIGNIFICANCES]
+    features: list[Feature | str] = [*PERIGEE, *SIGNIFICANCES]
     features += [Feature(name=name, transform="log") for name in SIGMA]
     classes = {"b": ["bjets"], "c": ["cjets"], "u": ["ujets"]}
     return Inputs(
@@ -70,14 +68,13 @@ def jet_tracks(
     jet = ragged.segments.numpy()
     events = [feature.name for feature in inputs.event_features]
     eta = batch.event.numpy()[:, events.index("eta")].astype(np.float64)
-    theta = theta_of_eta(eta[jet] + track["deta"])
-    q_over_p = np.where(np.abs(track["qOverP"]) < 1e-6, 1e-6, track["qOverP"])
-    measured = MeasuredTracks.of(
-        track["d0"], track["z0SinTheta"], track["dphi"], theta, q_over_p,
-        (track[SIGMA[0]], track[SIGMA[1]], track[SIGMA[2]], track[SIGMA[3]]), correlation, field,
-    )  # fmt: skip
+    d0, l0, dphi, deta, q_over_p, *sigma = (track[name] for name in (*PERIGEE, *SIGMA))
+    s_d0, s_l0, s_phi, s_theta = sigma
+    measured = MeasuredTracks.in_jet(
+        (d0, l0, dphi, deta, q_over_p), (s_d0, s_l0, s_phi, s_theta), eta[jet], correlation, field
+    )
     across, along = (track[name] for name in SIGNIFICANCES)
-    momentum = 1 / np.abs(q_over_p)
+    momentum = 1 / np.abs(measured.q_over_p)
     axis = np.stack([1 / np.cosh(eta), np.zeros(len(eta)), np.tanh(eta)], axis=1)
     significance = np.copysign(np.hypot(across, along), across)
     return JetTracks(jet, measured, momentum, momentum * measured.sin_theta, significance, axis)
