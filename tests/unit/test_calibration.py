@@ -19,11 +19,13 @@ from femtobarn.calibration.closure import (
     offset,
     pseudo_experiments,
 )
+from femtobarn.calibration.closure_page import applied_section
 from femtobarn.calibration.combinatorial import PairLikelihood, Pairs
 from femtobarn.calibration.negative_tags import TaggedJets, flipped, light_scale_factor
 from femtobarn.calibration.scale_factors import ScaleFactors, event_weights, write_correctionlib
 from femtobarn.calibration.selection import dilepton_pairs, jet_rows, w_pairs
 from femtobarn.errors import InputError
+from femtobarn.evaluate.report import Report
 from femtobarn.statistics.counts import fit_counts
 
 TRUE, SIMULATED = np.array([0.58, 0.70, 0.74]), np.array([0.62, 0.68, 0.72])
@@ -319,3 +321,14 @@ def test_scale_factors_written_and_applied(tmp_path: Path) -> None:
     up = event_weights(file, "GN1_70", flavour, pt, tagged, "up_pile-up")
     np.testing.assert_allclose(up[tagged], 1.1 * weights[tagged])
     assert not list(tmp_path.glob("*.tmp*"))
+    # The fraction of tagged jets after correction: each source moves it by its share of the efficiencies.
+    report = Report("page", "")
+    jets = flavour, pt, tagged
+    metrics = applied_section(report, file, "GN1_70", factors, jets, tagged, method="gn1", sample="toys")
+    data, before, after = (metric.value for metric in metrics)
+    assert data == before == tagged.mean() and after == pytest.approx((weights * tagged).mean(), rel=0.01)
+    part = {(f, k): ((flavour == f) & (bins == k) & tagged).mean() for f in make for k in (0, 1)}
+    moves = [0.1 * after, *(part[f, k] * sigma for f in make for k, sigma in ((0, 0.02), (1, 0.01)))]
+    jets_error = np.sqrt((weights * tagged - weights * after).var() / len(pt))
+    assert metrics[2].error == pytest.approx(np.linalg.norm([jets_error, *moves]), rel=0.01)
+    assert metrics[0].error < 0.2 * metrics[2].error

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from femtobarn.calibration.closure import Closure, Measurement
+from femtobarn.calibration.scale_factors import (
+    ScaleFactors,
+    binned_efficiency,
+    event_weights,
+    variation,
+)
 from femtobarn.evaluate.calibration import pull_figure, scale_factor_figure
+from femtobarn.evaluate.metrics import Survival
 from femtobarn.evaluate.report import Report
 from femtobarn.evaluate.result import At, Metric
 from femtobarn.evaluate.style import Caption
 
-__all__ = ["Checks", "closure_metrics", "closure_section"]
+__all__ = ["Checks", "applied_section", "closure_metrics", "closure_section"]
 
 Array = NDArray[np.float64]
 Checks = Mapping[str, tuple[Array, Array]]
@@ -115,3 +123,63 @@ def closure_section(
 def _error(values: Array) -> Array:
     """(B,) of the means of (experiments, B)."""
     return np.asarray(values.std(axis=0, ddof=1) / len(values) ** 0.5, dtype=np.float64)
+
+
+def applied_section(
+    report: Report,
+    file: Path,
+    name: str,
+    factors: Sequence[ScaleFactors],
+    simulated: tuple[NDArray[np.str_], Array, NDArray[np.bool_]],
+    seen: NDArray[np.bool_],
+    *,
+    method: str,
+    sample: str,
+) -> list[Metric]:
+    """The fraction of tagged jets in data, in simulation, and in simulation to which the factors are applied.
+
+    The errors are those of the number of jets; the last's is also that of every source in the file.
+
+    Args:
+        file: what `write_correctionlib` wrote of `factors`, under `name`.
+        simulated: flavour, pT (GeV) and tag of each simulated jet.
+        seen: tag of each jet in data.
+    """
+    flavour, pt, tagged = simulated
+    own = binned_efficiency(flavour, pt, tagged, {one.flavour: one.edges for one in factors})
+
+    def rate(found: NDArray[np.bool_], weights: Array) -> tuple[float, float]:
+        passed = Survival(found.astype(np.float64), weights).efficiency([1.0])
+        return float(passed.value[0]), float(passed.error[0])
+
+    def corrected(systematic: str) -> tuple[float, float]:
+        return rate(tagged, event_weights(file, name, flavour, pt, tagged, systematic, own))
+
+    def shift(sources: Iterable[str]) -> float:
+        ends = [[corrected(variation(way, source))[0] for way in ("up", "down")] for source in sources]
+        return float(np.linalg.norm([(up - down) / 2 for up, down in ends]))
+
+    statistical = shift({source: None for one in factors for source in one.independent})
+    systematic = shift({source: None for one in factors for source in one.systematic})
+    after, error = corrected("central")
+    fractions = {
+        "pseudo-data": rate(seen, np.ones(len(seen))),
+        "simulation": rate(tagged, np.ones(len(tagged))),
+        "simulation with scale factors": (after, float(np.linalg.norm([error, statistical, systematic]))),
+    }
+    report.section("Applied")
+    report.table(
+        [f"Jets of {sample}", "tagged"],
+        [[label, f"{100 * value:.2f} ± {100 * e:.2f} %"] for label, (value, e) in fractions.items()],
+    )
+    report.text(
+        f"`{file.name}` holds the scale factors for correctionlib, with all sources up and down. They are "
+        f"those of one pseudo-experiment: of the last error, {100 * statistical:.2f} % are statistical and "
+        f"{100 * systematic:.2f} % systematic uncertainties of the scale factors."
+    )
+    return [
+        Metric(
+            name="tagged_fraction", at={"sample": label}, method=method, sample=sample, value=value, error=e
+        )
+        for label, (value, e) in fractions.items()
+    ]

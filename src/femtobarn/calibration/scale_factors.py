@@ -20,6 +20,7 @@ __all__ = [
     "event_weights",
     "known_weights",
     "tag_weights",
+    "variation",
     "write_correctionlib",
 ]
 
@@ -111,7 +112,7 @@ def write_correctionlib(factors: list[ScaleFactors], tagger: str, working_point:
             for one in factors:
                 shift = shifts[one.flavour].get(source, np.zeros(len(one.value)))
                 contents[one.flavour] = binned(one.edges, one.value + sign * shift)
-            varied[f"{way}_{source.replace(' ', '_')}"] = by_flavour(contents)
+            varied[variation(way, source)] = by_flavour(contents)
     items = [schema.CategoryItem(key=key, value=value) for key, value in varied.items()]
     inputs = {
         "systematic": schema.Variable(name="systematic", type="string", description="central, up_ or down_"),
@@ -133,6 +134,11 @@ def write_correctionlib(factors: list[ScaleFactors], tagger: str, working_point:
     written = schema.CorrectionSet(schema_version=2, corrections=corrections).model_dump(exclude_unset=True)
     with atomic(path) as temporary:
         temporary.write_text(json.dumps(written, indent=1, allow_nan=False))
+
+
+def variation(way: str, source: str) -> str:
+    """What a source of uncertainty is called in the file, `up` or `down`."""
+    return f"{way}_{source.replace(' ', '_')}"
 
 
 def event_weights(

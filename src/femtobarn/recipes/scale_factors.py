@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -20,13 +20,11 @@ from femtobarn.calibration.closure import (
     offset,
     pseudo_experiments,
 )
-from femtobarn.calibration.closure_page import closure_metrics, closure_section
+from femtobarn.calibration.closure_page import applied_section, closure_metrics, closure_section
 from femtobarn.calibration.combinatorial import Pairs
 from femtobarn.calibration.negative_tags import TaggedJets, flipped
 from femtobarn.calibration.scale_factors import (
     ScaleFactors,
-    binned_efficiency,
-    event_weights,
     known_weights,
     write_correctionlib,
 )
@@ -34,9 +32,8 @@ from femtobarn.calibration.selection import dilepton_pairs, w_pairs
 from femtobarn.data import Sample, open_sample
 from femtobarn.data.atomic import atomic
 from femtobarn.evaluate.flavour_scores import FlavourScores, Jets
-from femtobarn.evaluate.metrics import Survival
 from femtobarn.evaluate.report import Report
-from femtobarn.evaluate.result import Metric, Result
+from femtobarn.evaluate.result import Result
 from femtobarn.evaluate.style import Caption
 from femtobarn.learn.method import Classifier
 from femtobarn.learn.model_files import load
@@ -400,35 +397,21 @@ def scale_factors(settings: ScaleFactorSettings, run: Run) -> Result:
     run.out.mkdir(parents=True, exist_ok=True)
     file = run.out / "scale_factors.json"
     write_correctionlib(list(found.values()), "GN1", point, file)
-    _applied(report, result, calibration, file, f"GN1_{point}")
+    _applied(report, result, calibration, file, list(found.values()))
     result.artifacts = [file.name]
     return run.finish(report, result, settings)
 
 
-def _applied(report: Report, result: Result, calibration: Calibration, file: Path, name: str) -> None:
-    """The scale factors applied to simulated ttbar with one lepton: tagged jets before, after, in data."""
-    jets = {kind: calibration.jets("one lepton", kind) for kind in ("simulation", "data")}
-    simulated = jets["simulation"]
-    true = ak.to_numpy(simulated.HadronConeExclTruthLabelID)
+def _applied(
+    report: Report, result: Result, calibration: Calibration, file: Path, factors: Sequence[ScaleFactors]
+) -> None:
+    """The scale factors applied to simulated ttbar with one lepton."""
+    jets = calibration.jets("one lepton", "simulation")
+    true = ak.to_numpy(jets.HadronConeExclTruthLabelID)
     flavour = np.select([true == 5, true == 4], ["b", "c"], "light")
-    pt = ak.to_numpy(simulated.pt).astype(np.float64)
-    tagged = ak.to_numpy(simulated.D_b) >= calibration.cut
-    own = binned_efficiency(flavour, pt, tagged, EDGES)
-    weights = event_weights(file, name, flavour, pt, tagged, efficiency=own)
-    seen = ak.to_numpy(jets["data"].D_b) >= calibration.cut
-    rows = []
-    for label, found, how in (
-        ("pseudo-data", seen, np.ones(len(seen))),
-        ("simulation", tagged, np.ones(len(tagged))),
-        ("simulation with scale factors", tagged, weights),
-    ):
-        rate = Survival(found.astype(np.float64), how).efficiency([1.0])
-        value, error = float(rate.value[0]), float(rate.error[0])
-        rows.append([label, f"{100 * value:.2f} ± {100 * error:.2f} %"])
-        result.metrics.append(
-            Metric(name="tagged_fraction", at={"sample": label}, method="gn1", sample="ttbar, one lepton",
-                   value=value, error=error)
-        )  # fmt: skip
-    report.section("Applied")
-    report.table(["Jets of ttbar with one lepton", "tagged"], rows)
-    report.text(f"`{file.name}` holds the scale factors for correctionlib, with all sources up and down.")
+    pt, tagged = ak.to_numpy(jets.pt).astype(np.float64), ak.to_numpy(jets.D_b) >= calibration.cut
+    seen = ak.to_numpy(calibration.jets("one lepton", "data").D_b) >= calibration.cut
+    name = f"GN1_{100 * calibration.settings.working_point:.0f}"
+    result.metrics += applied_section(
+        report, file, name, factors, (flavour, pt, tagged), seen, method="gn1", sample="ttbar, one lepton"
+    )
