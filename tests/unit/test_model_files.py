@@ -159,5 +159,5 @@ def test_a_classical_method_of_ones_own(tmp_path: Path) -> None:
     assert again.predict(sample).tolist() == fitted.predict(sample).tolist()
     with pytest.raises(InputError, match="no method called 'frequencies'"):
         load(tmp_path / "model")
-    with pytest.raises(InputError, match="no trained network"):
+    with pytest.raises(InputError, match="no network to export"):
         fitted.export(tmp_path / "model.onnx")
