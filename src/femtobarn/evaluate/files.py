@@ -21,6 +21,7 @@ from femtobarn.evaluate.flavour_inputs import INPUTS
 from femtobarn.evaluate.flavour_metrics import WORKING_POINTS, mistag_metrics
 from femtobarn.evaluate.flavour_scores import FlavourScores, Jets
 from femtobarn.evaluate.flavour_tables import rejection_table
+from femtobarn.evaluate.jet_display import NEEDED
 from femtobarn.evaluate.metrics import Floats, auc, rejection
 from femtobarn.evaluate.numbers import percent
 from femtobarn.evaluate.report import Cell, Report
@@ -159,7 +160,8 @@ def _model_page(
     sample: Sample, scorer: Scorer, label: str, result: Result, caption: Caption, subtitle: str
 ) -> Report:
     """The flavour page of one model; its own f_c is chosen on every fifth jet, which is then left out."""
-    jets = _jets(sample, label, ["pt", DECAY, *READ, *INPUTS, *TRUTH])
+    shown = [f"tracks.{name}" for name in NEEDED]
+    jets = _jets(sample, label, ["pt", "phi", DECAY, *READ, *shown, *INPUTS, *TRUTH])
     scores = FlavourScores.from_prediction(scorer.predict(sample), scorer.name)
     if not set(TRUTH) <= {f"tracks.{name}" for name in getattr(jets.rows, "tracks", jets.rows).fields}:
         scores = replace(scores, origins=None, vertex=None)
