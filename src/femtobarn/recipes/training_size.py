@@ -24,7 +24,7 @@ PARTS = (8, 4, 2)
 """Also trained on this part of the jets."""
 PUBLISHED = {"c_rejection": 2.28, "light_rejection": 1.76}
 """GN1 over DL1r in ttbar at 70 % [ATL-PHYS-PUB-2022-027, Figure 4: 30.7 / 13.4 and 1260 / 718]."""
-AT: At = {"b_efficiency": 0.7, "f_c_choice": "common"}
+AT: At = {"b_efficiency": 0.7, "f_c": 0.05, "f_c_choice": "common"}
 
 
 def taggers() -> dict[str, Tagger]:
