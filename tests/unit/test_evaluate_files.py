@@ -106,6 +106,27 @@ def test_any_classes(events: Path, fisher: Path, tmp_path: Path) -> None:
     assert other.find("auc", "fisher", signal="top", background="w") is not None
 
 
+def test_rows_count_with_the_weight_of_the_file(events: Path, tmp_path: Path) -> None:
+    """Also for a model that was trained without; and QCD is what the others are told from."""
+    rows = open_sample(events).read()
+    path = tmp_path / "weighted.parquet"
+    with open_writer(path, {"kind": ["qcd", "top", "w", "new"]}) as writer:
+        weight = np.where(ak.to_numpy(rows.x) > 0.5, 4.0, 1.0)
+        writer.append(ak.with_field(rows, weight.astype(np.float32), "mcEventWeight"))
+    label = Label(field="kind", classes={name: [name] for name in ("top", "w", "qcd")})
+    model = Fisher().fit(open_sample(events), inputs=Inputs(event=["x"], labels={"class": label}))
+    found = evaluate_classes([str(path)], model, out=tmp_path).find(
+        "rejection", "fisher", signal="top", background="qcd", signal_efficiency=0.5
+    )
+    x, kind = ak.to_numpy(rows.x), ak.to_numpy(rows.kind)
+    order = np.argsort(x[kind == 1])
+    above = np.cumsum(weight[kind == 1][order][::-1])[::-1] / weight[kind == 1].sum()
+    cut = x[kind == 1][order][np.abs(above - 0.5).argmin()]
+    other = weight[kind == 0]
+    assert found is not None
+    assert found.value == pytest.approx(other.sum() / other[x[kind == 0] > cut].sum(), rel=0.02)
+
+
 def test_what_cannot_be_judged(events: Path, fisher: Path, tmp_path: Path) -> None:
     model = Fisher.load(fisher)
     with pytest.raises(InputError, match=r"no such class; did you mean 'top'"):

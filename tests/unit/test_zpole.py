@@ -40,10 +40,12 @@ def test_b_events_are_displaced_and_round(rows):
 def test_tracks_from_the_vertex_have_significances_of_width_one(rows):
     """Those signed negative, in light events: half a Gaussian, if the uncertainties are right."""
     tracks = ak.flatten(rows.tracks[rows.flavour_label == 2])
+    eta = np.abs(ak.to_numpy(tracks.eta))
     for name in ("IP3D_signed_d0_significance", "IP3D_signed_z0_significance"):
         values = ak.to_numpy(tracks[name])
-        negative = values[(values < 0) & (values > -2.5)]
-        assert 0.9 < np.sqrt(np.mean(negative**2)) / 0.955 < 1.15  # 0.955: a Gaussian cut at 2.5
+        for low, high in ((0.0, 0.6), (0.6, 1.2), (1.2, 1.75)):
+            negative = values[(values < 0) & (eta >= low) & (eta < high)]
+            assert 0.9 < -np.quantile(negative, 1 - 0.6827) < 1.2, (name, low)
 
 
 def test_same_events_whatever_the_number_of_workers(tmp_path):

@@ -16,7 +16,7 @@ from femtobarn.data.packing import Place, fields_of, to_batch
 from femtobarn.data.sample import Sample, open_sample
 from femtobarn.errors import InputError, closest
 from femtobarn.evaluate.figures import confusion_figure, loss_figure, rejection_figure, reliability_figure
-from femtobarn.evaluate.files import source_of, unseen_split, written
+from femtobarn.evaluate.files import WEIGHTS, source_of, unseen_split, written
 from femtobarn.evaluate.jet_metrics import accuracy, one_vs_one_auc
 from femtobarn.evaluate.metrics import Survival, auc, confusion, rejection, reliability
 from femtobarn.evaluate.numbers import percent, shown_metric
@@ -29,6 +29,8 @@ __all__ = ["evaluate_classes"]
 
 Floats = NDArray[np.float64]
 EFFICIENCIES = (0.3, 0.5, 0.7, 0.9)
+BACKGROUNDS = ("background", "qcd")
+"""Classes that others are told from."""
 
 
 class Model(Protocol):
@@ -80,8 +82,9 @@ def evaluate_classes(
 
     Args:
         files: to read; patterns too.
-        model: fitted; its own label says which field is the truth. Rows of other classes are left out.
-        background: one of its classes; None: the one of that name, else the first.
+        model: fitted; its own label says which field is the truth. Rows of other classes are left out. Rows
+            count with the event weight it was trained with; trained without, with the one the file has.
+        background: one of its classes; None: one called background or QCD, else the first.
         units: of ATLAS-layout files that do not say.
         out: folder.
         split: `train`, `valid`, `test` or `all`. None: `files.unseen_split`.
@@ -112,9 +115,8 @@ def read(sample: Sample, model: Model) -> Judged:
     """
     inputs = model.fitted_inputs
     label = inputs.labels[model.label]
-    truth = Inputs(
-        labels={model.label: label}, weight=inputs.weight if inputs.weight in sample.schema.scalars else None
-    )
+    weight = next((name for name in (inputs.weight, *WEIGHTS) if name in sample.schema.scalars), None)
+    truth = Inputs(labels={model.label: label}, weight=weight)
     sample.schema.restrict(fields_of(truth), sample.where)
     batch = to_batch(sample.read(fields=fields_of(truth)), truth, sample.schema.classes, Place(sample.where))
     labels = batch.labels[model.label].numpy()
@@ -214,7 +216,7 @@ def page(model: Model, sample: Sample, judged: Judged, base: int, result: Result
 def _place(classes: list[str], name: str | None) -> int:
     """Which class is the background."""
     if name is None:
-        return classes.index("background") if "background" in classes else 0
+        return next((place for place, one in enumerate(classes) if one.lower() in BACKGROUNDS), 0)
     if name not in classes:
         raise InputError(f"--background {name}: the model has no such class{closest(name, classes)}")
     return classes.index(name)

@@ -16,11 +16,17 @@ class Memory(nn.Module):
     """The state of a long short-term memory after an event's last token, or its `longest`-th.
 
     An event without tokens gets a learned vector. Exported to ONNX the steps are written out.
+
+    Args:
+        features: numbers per token.
+        size: of the state.
+        longest: tokens that are read; of more the first.
+        backwards: read them from the last to the first, which is then remembered best.
     """
 
-    def __init__(self, features: int, size: int, longest: int) -> None:
+    def __init__(self, features: int, size: int, longest: int, backwards: bool = False) -> None:
         super().__init__()
-        self.longest = longest
+        self.longest, self.backwards = longest, backwards
         self.memory = nn.LSTM(features, size, batch_first=True)
         self.empty = nn.Parameter(torch.zeros(size))
 
@@ -31,10 +37,13 @@ class Memory(nn.Module):
         place = torch.arange(values.shape[0], device=event.device) - offsets.index_select(0, event)
         exporting = torch.compiler.is_exporting()
         longest = self.longest if exporting else min(self.longest, max([1, *lengths.tolist()]))
+        lengths = lengths.clamp(max=longest)
+        if self.backwards:
+            last = lengths.index_select(0, event) - 1
+            place = torch.where(place <= last, last - place, place)
         # Tokens beyond the longest that is read fall off the end.
         padded = values.new_zeros(lengths.shape[0], longest + 1, values.shape[-1])
         padded = padded.index_put((event, place.clamp(max=longest)), values)[:, :longest]
-        lengths = lengths.clamp(max=longest)
         state = self._unrolled(padded, lengths) if exporting else self._last(padded, lengths)
         return torch.where((lengths > 0).unsqueeze(-1), state, self.empty)
 

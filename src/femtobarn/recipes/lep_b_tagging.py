@@ -15,9 +15,9 @@ from femtobarn.classification.lvq import LVQ
 from femtobarn.classification.mlp import MLP
 from femtobarn.data import Feature, Inputs, Label, Sample, from_memory, open_sample
 from femtobarn.evaluate.figures import distribution_figure, loss_figure, rejection_figure
-from femtobarn.evaluate.metrics import Survival, auc, rejection
+from femtobarn.evaluate.metrics import Rejection, Survival, auc, rejection
 from femtobarn.evaluate.numbers import shown_metric
-from femtobarn.evaluate.report import Report
+from femtobarn.evaluate.report import Report, slug
 from femtobarn.evaluate.result import At, Metric, Result, combine
 from femtobarn.evaluate.style import FLAVOURS, Caption, lines_for
 from femtobarn.learn.method import Classifier
@@ -25,6 +25,7 @@ from femtobarn.learn.training import Training
 from femtobarn.progress import progress_bar
 from femtobarn.recipes.run import Run, Settings, recipe
 from femtobarn.simulation import ZPoleSettings, simulate
+from femtobarn.statistics.estimate import Estimate
 
 SHAPES = ("thrust", "sphericity", "boostedSphericityProduct", "boostedSphericityLarger", "leptonPtRel")
 LIFETIME = (*(f"significance{place}" for place in range(1, 7)), "nDisplaced2", "nDisplaced4")
@@ -82,7 +83,7 @@ class Judged(NamedTuple):
 
 @recipe(scales=SCALES)
 def lep_b_tagging(settings: LepSettings, run: Run) -> Result:
-    """Z -> bb at LEP from shapes and lifetimes: Fisher, LVQ, MLP and their combination [DELPHI 1991]."""
+    """Z -> bb at LEP by Fisher, LVQ, MLP, and all three [10.1016/0168-9002(93)90993-R]."""
     jets = sample(settings, run)
     train, valid, test = (jets.split(name) for name in ("train", "valid", "test"))
     parts, first = [], dict[str, tuple[dict[str, Classifier], Judged]]()
@@ -161,28 +162,46 @@ def measured(judged: Judged, kind: str, seed: int) -> list[Metric]:
     is_b = judged.flavour == "b"
     for name, score in judged.score.items():
 
-        def metric(what: str, at: At, value: float, error: float, name: str = name) -> Metric:
+        def metric(what: str, at: At, found: Estimate | Rejection, name: str = name) -> Metric:
+            limit = getattr(found, "lower_limit", None)
             return Metric(
-                name=what, at={"features": kind, **at}, method=name, sample="zpole", value=value, error=error,
-                seeds=[seed],
+                name=what, at={"features": kind, **at}, method=name, sample="zpole", value=float(found.value),
+                error=float(found.error), seeds=[seed],
+                lower_limit=None if limit is None or np.isfinite(found.value) else float(limit),
             )  # fmt: skip
 
-        area = auc(score, is_b)
-        metrics.append(
-            metric("auc", {"signal": "b", "background": "other"}, float(area.value), float(area.error))
-        )
+        metrics.append(metric("auc", {"signal": "b", "background": "other"}, auc(score, is_b)))
         signal = Survival(score[is_b], name="bb")
         for point in EFFICIENCIES:
             at: At = {"b_efficiency": point}
-            passing = score >= float(signal.threshold(np.asarray(point)))
-            purity = float(is_b[passing].mean())
-            error = float(np.sqrt(purity * (1 - purity) / passing.sum()))
-            metrics.append(metric("purity", at, purity, error))
+            others = rejection(signal, Survival(score[~is_b], name="other"), point)
+            efficiency = float(signal.efficiency(signal.threshold(np.asarray(point))).value)
+            found = purity(others, efficiency, int(is_b.sum()), int((~is_b).sum()))
+            metrics.append(metric("purity", at, found))
             for flavour, what in (("c", "c_rejection"), ("u", "light_rejection")):
                 background = Survival(score[judged.flavour == flavour], name=flavour)
-                result = rejection(signal, background, point)
-                metrics.append(metric(what, at, float(result.value), float(result.error)))
+                metrics.append(metric(what, at, rejection(signal, background, point)))
     return metrics
+
+
+def purity(others: Rejection, efficiency: float, signal: int, background: int) -> Rejection:
+    """How many of the events left are signal: p = e N_s / (e N_s + N_b / R).
+
+    Its error is p (1 - p) times that of N_s R / N_b, R with the uncertainty of the cut, which is where the
+    efficiency is e; where no background is left it has the lower limit that R has.
+
+    Args:
+        others: R, the rejection of the background at the efficiency.
+        efficiency: e of the signal.
+        signal: number of its events before the cut.
+        background: likewise.
+    """
+    value, limit = (
+        efficiency * signal / (efficiency * signal + background / rejected)
+        for rejected in (others.value, others.lower_limit)
+    )
+    relative = np.sqrt((others.error / others.value) ** 2 + 1 / signal + 1 / background)
+    return Rejection(value, value * (1 - value) * relative, limit)
 
 
 def page(
@@ -234,11 +253,16 @@ def page(
             loss = loss_figure(methods["mlp"].history, caption, title="MLP")
             report.figure(loss, "Loss of the MLP.", small=True)
     report.section("Inputs")
+    report.text(
+        "Shapes are those of the charged tracks above 0.4 GeV, |η| < 1.75. Significances of impact "
+        "parameters are signed: positive where a track crosses the thrust axis in front of the vertex."
+    )
     flavour = first["all"][1].flavour
     for name in FEATURES["all"]:
         log, title = name in LOGARITHMIC, TITLES[name]
         figure = distribution_figure(
             test.column(name), flavour, caption, label=title, logarithmic=log, lines=EVENTS
         )
-        report.figure(figure, f"{name}.", small=True)
+        words = title.replace("$d_0$", "d0").replace(r"$\sigma$", "σ")
+        report.figure(figure, f"{words}, by the quark that the Z decayed to.", slug(name), small=True)
     return run.finish(report, result, settings)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from femtobarn.data.inputs import Inputs, Label
 
-__all__ = ["CLASSES", "discriminant_hbb", "large_radius"]
+__all__ = ["CLASSES", "F_HCC", "F_TOP", "discriminant_hbb", "large_radius"]
 
 CLASSES = ("hbb", "hcc", "top", "qcd")
 F_HCC, F_TOP = 0.02, 0.25
