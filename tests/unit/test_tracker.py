@@ -69,6 +69,27 @@ def test_resolution_has_the_documented_size():
         assert 1000 * np.median(found.uncertainty.d0[clean]) == pytest.approx(expected, rel=0.05)
 
 
+def test_misaligned_sensors_shift_their_tracks_alike():
+    true = candidates(20000, np.random.default_rng(1))
+    crooked = SETTINGS.model_copy(update={"misalignment": (0.004, 0.015)})
+    good, bad = (reconstruct(true, 20000, s, np.random.default_rng(2)) for s in (SETTINGS, crooked))
+    truth = true.take(bad.index)
+    shift = np.stack(
+        [
+            bad.perigee.d0 - good.perigee.d0,
+            (bad.perigee.z0 - good.perigee.z0) * np.sin(truth.theta),
+        ]
+    )
+    assert np.array_equal(bad.uncertainty.phi, good.uncertainty.phi)
+    values, members = np.unique(np.round(shift[0], 9), return_counts=True)
+    assert len(values) == 14 * 4 and members.min() > 50  # the sensors within 1.2 in pseudorapidity
+    assert np.std(values) == pytest.approx(0.004, rel=0.2)
+    assert np.std(np.unique(np.round(shift[1], 9))) == pytest.approx(0.015, rel=0.2)
+    # Tracks side by side in azimuth and along the beam go through one sensor.
+    together = (np.abs(wrap(truth.phi - 0.2)) < 0.1) & (np.abs(truth.theta - 1.4) < 0.1)
+    assert together.sum() > 10 and np.ptp(shift[:, together], axis=1).max() < 1e-9
+
+
 def test_prompt_tracks_leave_four_pixel_and_eight_strip_hits():
     found = reconstruct(
         candidates(5000, np.random.default_rng(1)), 5000, SETTINGS, np.random.default_rng(2)

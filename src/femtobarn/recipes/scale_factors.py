@@ -64,6 +64,8 @@ COLUMNS = ["runNumber", "eventNumber", "pt", "eta", "phi", "energy", "numberOfEl
            "HadronConeExclTruthLabelPt", "HadronConeExclTruthLabelID",
            "actualInteractionsPerCrossing"]  # fmt: skip
 OTHER_SECONDARY = 7
+OTHER_SHOWER = "Tune:pp = 21", "TimeShower:alphaSvalue = 0.1340", "SpaceShower:dipoleRecoil = on"
+"""A tune of ATLAS in place of Monash, a stronger final-state shower than its 0.127, recoil within dipoles."""
 HOW = {
     "b": "two-jet likelihood in ttbar to e mu",
     "c": "W decays in ttbar with one lepton",
@@ -84,7 +86,8 @@ class ScaleFactorSettings(Settings):
         pileup: mean number of further collisions.
         underlying_event: how simulated; overlay is three times faster.
         simulation: what we believe.
-        data: what is true: another tune of Pythia, and a tracker that resolves less, with more tails.
+        data: what is true: another tune of Pythia, a stronger shower with another recoil, and a misaligned
+            tracker that resolves less, with more tails.
     """
 
     tagger: FlavourSettings
@@ -97,8 +100,10 @@ class ScaleFactorSettings(Settings):
     underlying_event: Literal["full", "overlay"] = "overlay"
     simulation: SimulationSettings = SimulationSettings()
     data: SimulationSettings = SimulationSettings(
-        pythia=("Tune:pp = 21",),
-        tracker=TrackerSettings(d0=(0.0112, 0.083), tail_fraction=0.026, fake_rate=0.0095),
+        pythia=OTHER_SHOWER,
+        tracker=TrackerSettings(
+            d0=(0.0112, 0.083), tail_fraction=0.026, fake_rate=0.0095, misalignment=(0.004, 0.015)
+        ),
     )
 
 
@@ -112,7 +117,7 @@ SCALES = {
         replicas=6,
         pileup=1.0,
         simulation=SMALL,
-        data=SMALL.model_copy(update={"pythia": ("Tune:pp = 21",)}),
+        data=SMALL.model_copy(update={"pythia": OTHER_SHOWER}),
     ),
     "quick": ScaleFactorSettings(
         tagger=gn1.SCALES["quick"],
@@ -364,7 +369,7 @@ def scale_factors(settings: ScaleFactorSettings, run: Run) -> Result:
         "Calibration of GN1 to data", f"{settings.experiments} pseudo-experiments, {run.scale} scale"
     )
     report.text(
-        "Data are simulated with another tune of Pythia and a tracker that resolves less. Each "
+        "Data are simulated with another tune and shower and a misaligned tracker that resolves less. Each "
         "pseudo-experiment draws its events, its simulation and the size of every systematic effect anew; "
         "the scale factors shown and written are those of one in which these are zero. It draws from pools "
         "that hold the same collisions, each jet tagged by chance: as often as jets like it are in data, or "

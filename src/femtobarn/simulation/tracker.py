@@ -15,9 +15,11 @@ from femtobarn.simulation.hits import HitPattern, HitSettings, hit_pattern
 from femtobarn.simulation.material import MaterialSettings
 from femtobarn.simulation.table import Table
 
-__all__ = ["Candidates", "Response", "TrackerSettings", "add_fakes", "reconstruct"]
+__all__ = ["Candidates", "Response", "TrackerSettings", "add_fakes", "displacement", "reconstruct"]
 
 Array = NDArray[np.float64]
+SENSORS, HALF_LENGTH = (14, 20), 332.0
+"""Sensors of the innermost layer in azimuth and along the beam, and half its length (mm)."""
 
 
 class TrackerSettings(BaseModel):
@@ -64,6 +66,9 @@ class TrackerSettings(BaseModel):
     muon_pt_min: float = 4.0
     hadron_as_electron: float = 0.003
     hadron_as_muon: float = 0.002
+    misalignment: tuple[float, float] = (0.0, 0.0)
+    """mm; by how much d0 and z0 sin(theta) of all tracks through one innermost sensor are off alike, as a
+    standard deviation over the sensors: what the alignment of the detector leaves, see `displacement`."""
     hits: HitSettings = Field(default_factory=HitSettings)
     material: MaterialSettings = Field(default_factory=MaterialSettings)
 
@@ -209,9 +214,10 @@ def reconstruct(
     # Electrons radiate: their momentum comes out low by a fraction with a long tail.
     kept = 1 - 0.9 * rng.beta(0.3, 2.0, len(c)) * (kind == 11)
     q_over_p = c.q_over_p / kept + g[4] * sigma.q_over_p
+    off = displacement(c.perigee, settings)
     measured = Perigee(
-        c.d0 + g[0] * sigma.d0,
-        c.z0 + g[1] * sigma.z0 / np.sin(c.theta),
+        c.d0 + g[0] * sigma.d0 + off[0],
+        c.z0 + (g[1] * sigma.z0 + off[1]) / np.sin(c.theta),
         wrap(c.phi + g[2] * sigma.phi),
         theta,
         np.where(np.abs(q_over_p) < 1e-5, np.copysign(1e-5, q_over_p), q_over_p),
@@ -221,6 +227,19 @@ def reconstruct(
     spread = np.exp(settings.uncertainty_spread * rng.standard_normal((5, len(c))))
     uncertainty = Perigee(*(s * f for s, f in zip(quoted, spread, strict=True)))
     return Response(index, measured, uncertainty, hits, _leptons(c, settings, rng))
+
+
+def displacement(track: Perigee, settings: TrackerSettings) -> Array:
+    """Shifts (2, T) of d0 and z0 sin(theta) by the displaced sensors of the innermost layer.
+
+    Its sensors, 14 in azimuth by 20 along the beam as in ATLAS's insertable layer, are off by numbers drawn
+    once and for all: the same for every track, known to no one.
+    """
+    stave = ((track.phi % (2 * np.pi)) / (2 * np.pi) * SENSORS[0]).astype(int) % SENSORS[0]
+    along = (track.z0 + settings.hits.pixel_radii[0] / np.tan(track.theta)) / (2 * HALF_LENGTH) + 0.5
+    module = np.clip((along * SENSORS[1]).astype(int), 0, SENSORS[1] - 1)
+    pattern = np.random.default_rng(SENSORS).standard_normal((2, *SENSORS))
+    return np.asarray(pattern[:, stave, module] * np.array(settings.misalignment)[:, None])
 
 
 def _correlate(first: Array, second: Array, correlation: float) -> Array:
