@@ -15,14 +15,23 @@ from femtobarn.calibration.chance import tag_probability, tags_by_chance
 from femtobarn.calibration.closure import (
     LightMeasurement,
     PairMeasurement,
+    finite_data,
     finite_simulation,
     offset,
     pseudo_experiments,
 )
-from femtobarn.calibration.closure_page import applied_section
+from femtobarn.calibration.closure_page import SimulatedJets, applied_section
 from femtobarn.calibration.combinatorial import PairLikelihood, Pairs
 from femtobarn.calibration.negative_tags import TaggedJets, flipped, light_scale_factor
-from femtobarn.calibration.scale_factors import ScaleFactors, event_weights, write_correctionlib
+from femtobarn.calibration.scale_factors import (
+    FLAVOURS,
+    ScaleFactors,
+    binned_efficiency,
+    event_weights,
+    known_responses,
+    known_weights,
+    write_correctionlib,
+)
 from femtobarn.calibration.selection import dilepton_pairs, jet_rows, w_pairs
 from femtobarn.errors import InputError
 from femtobarn.evaluate.report import Report
@@ -199,14 +208,14 @@ class PerSimulatedEvent:
 
     @property
     def rates(self) -> Any:
-        return np.ones(4000), np.ones(self.number)
+        return np.ones(40_000), np.ones(self.number)
 
     def factors(self, data: Any, simulation: Any) -> Any:
-        value = data.sum() / simulation.sum() * self.number / 4000
+        value = data.sum() / simulation.sum() * self.number / 40_000
         return np.array([value]), np.array([[value**2 / data.sum()]])
 
     def truth(self, data: Any) -> Any:
-        return np.array([data.sum() / 4000])
+        return np.array([data.sum() / 40_000])
 
 
 def test_what_a_small_simulation_shifts_is_subtracted() -> None:
@@ -222,7 +231,34 @@ def test_what_a_small_simulation_shifts_is_subtracted() -> None:
     off = np.array([one.factors.value - one.truth for one in done.fixed])
     error = off.std() / len(off) ** 0.5
     assert abs(off.mean()) < 4 * 2**0.5 * error < shift[0]
-    assert done.nominal.factors.value == pytest.approx(1.0, abs=0.03)  # all of the simulation: no shift
+    assert done.nominal.factors.value == pytest.approx(1.0, abs=4 / 200)  # all of the simulation: no shift
+
+
+@dataclass(frozen=True)
+class SquareOfData(PerSimulatedEvent):
+    """(n/N)^2, with the error of n/N: it scatters twice as much, and is 1 + 1/N on average."""
+
+    @property
+    def rates(self) -> Any:
+        return np.ones(self.number), np.ones(4)
+
+    def factors(self, data: Any, simulation: Any) -> Any:
+        return np.array([(data.sum() / self.number) ** 2]), np.array([[1 / self.number]])
+
+    def truth(self, data: Any) -> Any:
+        return np.array([(data.sum() / self.number) ** 2])
+
+
+def test_what_few_data_shift_and_scatter() -> None:
+    measurement = SquareOfData(100)
+    shift, ratio = finite_data(measurement, 1.0, np.random.default_rng(1), 20_000)
+    np.testing.assert_allclose(shift, 0.01, atol=4 * 0.2 / 20_000**0.5)
+    np.testing.assert_allclose(ratio, 2.0, rtol=0.03)
+    done = pseudo_experiments(measurement, 400, 1.0, np.random.default_rng(2), 400)
+    pulls = done.pulls["statistical"][:, 0]
+    assert abs(pulls.std(ddof=1) - 1) < 4 / 800**0.5
+    # The shift subtracted from all is as uncertain as the mean of so many pulls itself.
+    assert done.pull_mean_errors["statistical"][0] == pytest.approx(2**0.5 / 20, rel=0.1)
 
 
 def test_bins_without_jets_are_refused() -> None:
@@ -230,6 +266,87 @@ def test_bins_without_jets_are_refused() -> None:
     measurement = LightMeasurement("light", np.array([20.0, 100.0]), data, simulation, ({}, {}))
     with pytest.raises(InputError, match="no tagged light-jet of 20 to 100 GeV"):
         pseudo_experiments(measurement, 2, 0.5, np.random.default_rng(1))
+    with pytest.raises(InputError, match="two or more of each"):
+        pseudo_experiments(measurement, 1, 0.5, np.random.default_rng(1))
+    negative = replace(data, weights=-data.weights)
+    measurement = replace(measurement, data=negative, simulation=light_jets(1000, 0.1, 6))
+    with pytest.raises(InputError, match="negative"):
+        pseudo_experiments(measurement, 2, 0.5, np.random.default_rng(1))
+
+
+def test_weights_of_data_are_in_the_covariance() -> None:
+    """Ten times the weight of each pair is no more pairs, and negative ones make it worse."""
+    likelihood = PairLikelihood(toy_pairs(200_000, SIMULATED, 0.7, 1), 3, 2)
+    data = toy_pairs(20_000, TRUE, 0.6, 2)
+    one = np.diag(likelihood.fit(data).covariance)
+    ten = np.diag(likelihood.fit(replace(data, weights=10 * data.weights)).covariance)
+    np.testing.assert_allclose(ten, one, rtol=0.02)
+    sign = np.where(np.random.default_rng(3).random(20_000) < 0.2, -1.0, 1.0)
+    signed = likelihood.fit(replace(data, weights=sign))
+    # Of 60 % of the sum of weights, all of the sum of their squares: 1 / 0.6^2 times the variance.
+    np.testing.assert_allclose(np.diag(signed.covariance) / one, 1 / 0.36, rtol=0.25)
+    assert (np.abs(signed.value - TRUE) < 4 * np.sqrt(np.diag(signed.covariance))).all()
+    # How often a pair is there is not a weight.
+    twice = np.diag(likelihood.fit(replace(data, times=np.full(20_000, 2.0))).covariance)
+    np.testing.assert_allclose(twice, one / 2, rtol=0.02)
+
+
+def test_pairs_out_of_range_and_unknown() -> None:
+    data, simulation = toy_pairs(500, TRUE, 0.6, 3), toy_pairs(5000, SIMULATED, 0.7, 1)
+    with pytest.raises(InputError, match="simulation: a pair in bin 2, but they are 0 to 1"):
+        PairLikelihood(simulation, 2, 2)
+    with pytest.raises(InputError, match="data: a pair in region 1, but they are 0 to 0"):
+        PairLikelihood(replace(simulation, region=0 * simulation.region), 3, 1).fit(data)
+    with pytest.raises(InputError, match="need `target`"):
+        PairLikelihood(replace(simulation, target=None), 3, 2)
+    found = PairLikelihood(simulation, 4, 2).fit(data)  # nothing is in the last bin
+    assert np.isfinite(found.value[:3]).all() and np.isnan(found.value[3])
+    assert np.isnan(found.covariance[3]).all() and np.isfinite(found.covariance[:3, :3]).all()
+
+
+def test_what_is_known_of_other_flavours_is_known_with_an_uncertainty() -> None:
+    edges = np.array([20.0, 50.0, 200.0])
+    light = ScaleFactors("light", edges, np.array([1.3, 1.2]), np.diag([0.2, 0.1]) ** 2, np.array([0.1, 0.1]),
+                         {"pile-up": np.array([0.1, -0.1])})  # fmt: skip
+    pt, tagged = np.array([30.0, 30.0, 100.0, 30.0]), np.array([True, False, True, True])
+    is_light, e = np.array([True, True, True, False]), np.full(4, 0.1)
+    found = known_responses({"light": light}, {"light": is_light}, pt, tagged, e)
+    assert set(found) == {"pile-up", "statistical light 1", "statistical light 2"}
+    np.testing.assert_allclose(found["pile-up"], [0.1 / 1.3, -0.1 / 1.3 / 9, -0.1 / 1.2, 0])
+    # It is by how much the weights of the correction move, if e is the efficiency after it.
+    shifted = replace(light, value=light.value + 1e-4 * light.systematic["pile-up"])
+    weights = [
+        known_weights({"light": one}, {"light": is_light}, pt, tagged, e / 1.3) for one in (light, shifted)
+    ]
+    slope = np.log(weights[1] / weights[0])[:2] / 1e-4
+    np.testing.assert_allclose(slope, found["pile-up"][:2], rtol=1e-3)
+
+
+def test_weights_for_jets_that_the_file_does_not_know(tmp_path: Path) -> None:
+    file, edges = tmp_path / "sf.json", np.array([20.0, 200.0])
+    b = ScaleFactors("b", edges, np.array([0.9]), np.array([[0.01]]), np.array([0.7]))
+    write_correctionlib([b], "GN1", "70", file, "D_b above 1.5")
+    assert "D_b above 1.5" in file.read_text()
+    flavour, pt, tagged = np.array([5, 5]), np.array([30.0, 60.0]), np.array([True, False])
+    good = {"flavour": flavour, "pt": pt, "tagged": tagged, "name": "GN1_70"}
+    np.testing.assert_allclose(event_weights(file, **good), [0.9, (1 - 0.63) / 0.3])
+    for wrong, message in (
+        ({"name": "GN1_77"}, "no scale factors 'GN1_77'"),
+        ({"flavour": np.array([5, 15])}, "flavour 15"),
+        ({"flavour": np.array(["b", "b"])}, "flavour b"),
+        ({"flavour": np.array([5, 4])}, "has those of b"),
+        ({"pt": np.array([30.0, np.nan])}, "pT of jet 1 is not finite"),
+        ({"systematic": "up_all"}, "no variation 'up_all'"),
+        ({"efficiency": np.array([1.0, 1.0])}, "jet 1 is not tagged although"),
+    ):
+        with pytest.raises(InputError, match=message):
+            event_weights(file, **(good | wrong))
+
+
+def test_efficiencies_of_a_sample_count_its_weights() -> None:
+    flavour, pt, tagged = np.array([5, 5, 0]), np.array([30.0, 40.0, 30.0]), np.array([True, False, True])
+    found = binned_efficiency(flavour, pt, tagged, {5: [20, 200], 0: [20, 200]}, np.array([3.0, 1.0, 0.0]))
+    np.testing.assert_allclose(found, [0.75, 0.75, 0.0])
 
 
 def test_flipping_keeps_tracks_behind_the_jet_and_turns_them_round() -> None:
@@ -305,29 +422,35 @@ def test_scale_factors_written_and_applied(tmp_path: Path) -> None:
     file = tmp_path / "sf.json"
     write_correctionlib(factors, "GN1", "70", file)
     rng = np.random.default_rng(8)
-    flavour = rng.choice(["b", "c", "light"], 90_000)
+    flavour = rng.choice([5, 4, 0], 90_000)
     pt = rng.uniform(20, 300, 90_000)
     bins = (pt > 50).astype(int)
-    efficiency = np.select([flavour == f for f in make], [e[bins] for _, e in make.values()])
+    efficiency = np.select([flavour == FLAVOURS[f] for f in make], [e[bins] for _, e in make.values()])
     tagged = rng.random(90_000) < efficiency
     weights = event_weights(file, "GN1_70", flavour, pt, tagged)
     for name, (value, e) in make.items():
         for k in (0, 1):
-            own = (flavour == name) & (bins == k)
+            own = (flavour == FLAVOURS[name]) & (bins == k)
             np.testing.assert_allclose(weights[own & tagged], value[k])
             error = 3 * np.sqrt(e[k] / own.sum())
             assert abs((weights * tagged)[own].mean() - value[k] * e[k]) < 3 * error
             assert abs(weights[own].mean() - 1) < 3 * error
     up = event_weights(file, "GN1_70", flavour, pt, tagged, "up_pile-up")
     np.testing.assert_allclose(up[tagged], 1.1 * weights[tagged])
+    whole = event_weights(file, "GN1_70", flavour, pt, tagged, "down")
+    b = tagged & (flavour == 5) & (bins == 0)
+    np.testing.assert_allclose(whole[b], 0.9 - np.hypot(0.02, 0.09))
     assert not list(tmp_path.glob("*.tmp*"))
     # The fraction of tagged jets after correction: each source moves it by its share of the efficiencies.
     report = Report("page", "")
-    jets = flavour, pt, tagged
-    metrics = applied_section(report, file, "GN1_70", factors, jets, tagged, method="gn1", sample="toys")
-    data, before, after = (metric.value for metric in metrics)
+    ones = np.ones(len(pt))
+    true = {one.flavour: replace(one, value=np.full(2, 1.1)) for one in factors}
+    metrics = applied_section(report, file, "GN1_70", factors, SimulatedJets(flavour, pt, tagged, ones),
+                              (tagged, ones), true=true, method="gn1", sample="toys")  # fmt: skip
+    data, before, after, right = (metric.value for metric in metrics)
+    assert right == pytest.approx(1.1 * before)
     assert data == before == tagged.mean() and after == pytest.approx((weights * tagged).mean(), rel=0.01)
-    part = {(f, k): ((flavour == f) & (bins == k) & tagged).mean() for f in make for k in (0, 1)}
+    part = {(f, k): ((flavour == FLAVOURS[f]) & (bins == k) & tagged).mean() for f in make for k in (0, 1)}
     moves = [0.1 * after, *(part[f, k] * sigma for f in make for k, sigma in ((0, 0.02), (1, 0.01)))]
     jets_error = np.sqrt((weights * tagged - weights * after).var() / len(pt))
     assert metrics[2].error == pytest.approx(np.linalg.norm([jets_error, *moves]), rel=0.01)

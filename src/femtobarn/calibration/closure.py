@@ -34,6 +34,7 @@ __all__ = [
     "Measurement",
     "PairMeasurement",
     "drawn_anew",
+    "finite_data",
     "finite_simulation",
     "offset",
     "pseudo_experiments",
@@ -112,7 +113,7 @@ class PairMeasurement:
         bins = len(self.edges) - 1
         known = replace(self.simulation, weights=simulation)
         likelihood = PairLikelihood(known, bins, self.regions, self.signal)
-        fitted = likelihood.fit(replace(self.data, weights=data))
+        fitted = likelihood.fit(replace(self.data, times=data, weights=np.ones(len(data))))
         value, scale = fitted.value / self.efficiency, np.outer(self.efficiency, self.efficiency)
         return (value if fitted.valid else np.full(bins, np.nan)), fitted.covariance / scale
 
@@ -199,6 +200,25 @@ def finite_simulation(
     return good.mean(axis=0) - value, np.atleast_2d(np.cov(good.T))
 
 
+def finite_data(
+    measurement: Measurement, fraction: float, rng: np.random.Generator, times: int = 60
+) -> tuple[Array, Array]:
+    """What the size of data does to the scale factors: a mean shift (B,), and by how much they scatter over
+    the error that the measurement gives (B,).
+
+    From `times` in which data are drawn anew. Fisher's information is the scatter of a maximum that is
+    quadratic, and with few jets it is not.
+    """
+    data, simulation = measurement.rates
+    expected = fraction * data
+    found = [
+        measurement.factors(rng.poisson(expected).astype(np.float64), simulation)[0] for _ in range(times)
+    ]
+    good = np.array([value for value in found if np.isfinite(value).all()])
+    value, covariance = measurement.factors(expected, simulation)
+    return good.mean(axis=0) - value, good.std(axis=0, ddof=1) / np.sqrt(np.diag(covariance))
+
+
 def offset(measurement: Measurement, rng: np.random.Generator, times: int = 60) -> tuple[Array, Array]:
     """(B,) measured minus true scale factors with all of the pool as data, and its standard deviation.
 
@@ -243,17 +263,19 @@ class Closure:
         nominal: with nuisances at 0 and all of the simulation.
         fixed: with nuisances at 0.
         drawn: with nuisances drawn.
+        common: (B,) error of what all share, the shift that is subtracted.
     """
 
     nominal: Experiment
     fixed: list[Experiment]
     drawn: list[Experiment]
+    common: Array
 
     @property
     def valid(self) -> Closure:
         """Those whose measurement came to an end."""
         fixed, drawn = ([one for one in some if one.valid] for some in (self.fixed, self.drawn))
-        return Closure(self.nominal, fixed, drawn)
+        return replace(self, fixed=fixed, drawn=drawn)
 
     @property
     def pulls(self) -> dict[str, Array]:
@@ -261,6 +283,18 @@ class Closure:
         return {
             "statistical": np.array([one.pull(False) for one in self.fixed]),
             "total": np.array([one.pull(True) for one in self.drawn]),
+        }
+
+    @property
+    def pull_mean_errors(self) -> dict[str, Array]:
+        """(B,) errors of the means of `pulls`: they scatter, and all have the same shift subtracted."""
+        sizes = {
+            "statistical": np.array([one.factors.statistical_error for one in self.fixed]),
+            "total": np.array([one.factors.error for one in self.drawn]),
+        }
+        return {
+            kind: np.hypot(pulls.std(axis=0, ddof=1) / len(pulls) ** 0.5, self.common / sizes[kind].mean(0))
+            for kind, pulls in self.pulls.items()
         }
 
 
@@ -274,11 +308,20 @@ def pseudo_experiments(
 ) -> Closure:
     """Repeat a measurement on a `fraction` of the pool of data, `number` times each way.
 
-    `replicas` is how often the simulation is drawn anew for the shift and the error that its size makes.
+    `replicas` is how often the simulation, and data, are drawn anew for the shift and the error that their
+    sizes make.
 
     Raises:
-        InputError: when a bin has no jet of the flavour, or the measurement fails on all of the pool.
+        InputError: when there are too few experiments or replicas, data have negative weights, a bin has no
+            jet of the flavour, or the measurement fails on all of the pool.
     """
+    if number < 2 or replicas < 2:
+        raise InputError(f"{number} experiments and {replicas} replicas: a scatter needs two or more of each")
+    if (measurement.rates[0] < 0).any():
+        raise InputError(
+            "pseudo-experiments draw how often each event is there, which no negative weight says: "
+            "take data without them"
+        )
     missing = np.flatnonzero(~(measurement.efficiency > 0))
     if len(missing):
         low, high = measurement.edges[missing[0] : missing[0] + 2]
@@ -288,7 +331,8 @@ def pseudo_experiments(
         )
     systematic = shifts(measurement, fraction)
     moved, spread = finite_simulation(measurement, fraction, rng, replicas)
-    if not all(np.isfinite(shift).all() for shift in (*systematic.values(), moved, spread)):
+    skewed, wider = finite_data(measurement, fraction, rng, replicas)
+    if not all(np.isfinite(shift).all() for shift in (*systematic.values(), moved, spread, skewed, wider)):
         raise InputError(
             f"the measurement of {measurement.flavour}-jets fails: take more events or wider bins"
         )
@@ -302,17 +346,18 @@ def pseudo_experiments(
         data = rng.poisson(fraction * world).astype(np.float64)
         value, covariance = measurement.factors(data, simulation)
         factors = ScaleFactors(
-            measurement.flavour, measurement.edges, value - correction, covariance + spread,
-            measurement.efficiency, systematic,
+            measurement.flavour, measurement.edges, value - correction,
+            covariance * np.outer(wider, wider) + spread, measurement.efficiency, systematic,
         )  # fmt: skip
         return Experiment(factors, measurement.truth(world))
 
-    nominal = experiment(0.0, simulated, np.zeros_like(moved))
+    nominal = experiment(0.0, simulated, skewed)
     fixed: list[Experiment] = []
     drawn: list[Experiment] = []
     for done in range(number):
         for size, into in ((0.0, fixed), (1.0, drawn)):
-            into.append(experiment(size, drawn_anew(simulated, measurement.outcomes, rng), moved))
+            into.append(experiment(size, drawn_anew(simulated, measurement.outcomes, rng), moved + skewed))
         if progress:
             progress(done + 1, number)
-    return Closure(nominal, fixed, drawn)
+    # Each mean shift is as uncertain as its replicas scatter, which together is the statistical error.
+    return Closure(nominal, fixed, drawn, nominal.factors.statistical_error / replicas**0.5)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from femtobarn.calibration.closure import Closure, Measurement
 from femtobarn.calibration.scale_factors import (
+    FLAVOURS,
     ScaleFactors,
     binned_efficiency,
     event_weights,
+    known_weights,
     variation,
 )
 from femtobarn.evaluate.calibration import pull_figure, scale_factor_figure
@@ -21,9 +24,20 @@ from femtobarn.evaluate.report import Report
 from femtobarn.evaluate.result import At, Metric
 from femtobarn.evaluate.style import Caption
 
-__all__ = ["Checks", "applied_section", "closure_metrics", "closure_section"]
+__all__ = ["Checks", "SimulatedJets", "applied_section", "closure_metrics", "closure_section"]
 
 Array = NDArray[np.float64]
+
+
+class SimulatedJets(NamedTuple):
+    """Flavour (5, 4 or 0), pT (GeV), tag and weight of each jet, all (N,)."""
+
+    flavour: NDArray[np.int_]
+    pt: Array
+    tagged: NDArray[np.bool_]
+    weights: Array
+
+
 Checks = Mapping[str, tuple[Array, Array]]
 """Measured minus true scale factors (B,) of samples as they are, and errors, by how they are measured."""
 
@@ -46,10 +60,11 @@ def closure_metrics(
             found.append((name, at, float(values[:, k].mean()), _error(values)[k]))
         for kind, pulls in done.pulls.items():
             of, width = {**at, "kind": kind}, float(pulls[:, k].std(ddof=1))
-            found.append(("pull_mean", of, float(pulls[:, k].mean()), _error(pulls)[k]))
+            error = float(done.pull_mean_errors[kind][k])
+            found.append(("pull_mean", of, float(pulls[:, k].mean()), error))
             found.append(("pull_width", of, width, width / (2 * len(pulls)) ** 0.5))
-        for how, (value, error) in checks.items():
-            found.append(("offset", {**at, "measured_by": how}, float(value[k]), float(error[k])))
+        for how, (value, spread) in checks.items():
+            found.append(("offset", {**at, "measured_by": how}, float(value[k]), float(spread[k])))
     share = (len(done.fixed) + len(done.drawn)) / (len(closure.fixed) + len(closure.drawn))
     found.append(("valid_fraction", {"flavour": measurement.flavour}, share, None))
     return [
@@ -74,10 +89,10 @@ def closure_section(
             f"{first.value[k]:.3f} ± {first.statistical_error[k]:.3f} ± {systematic[k]:.3f}",
             f"{nominal.truth[k]:.3f}",
         ]  # fmt: skip
-        for values in pulls.values():
+        for kind, values in pulls.items():
             width = values[:, k].std(ddof=1)
             row += [
-                f"{values[:, k].mean():+.2f} ± {_error(values)[k]:.2f}",
+                f"{values[:, k].mean():+.2f} ± {closure.pull_mean_errors[kind][k]:.2f}",
                 f"{width:.2f} ± {width / (2 * len(values)) ** 0.5:.2f}",
             ]
         rows.append(row)
@@ -94,7 +109,8 @@ def closure_section(
     text = (
         "Efficiencies of the simulation, scale factors of one pseudo-experiment, errors statistical and "
         "systematic. Pulls over all of them, mean and width: by the statistical error with nuisances at 0, "
-        "by the total error with nuisances drawn."
+        "by the total error with nuisances drawn. The error of a mean is that of the pulls, and of the shift "
+        "by small samples that all have subtracted."
     )
     report.table(columns, rows, text)
     shifts = [[name, *(f"{one[k]:+.4f}" for one in first.systematic.values())] for k, name in enumerate(bins)]
@@ -130,9 +146,10 @@ def applied_section(
     file: Path,
     name: str,
     factors: Sequence[ScaleFactors],
-    simulated: tuple[NDArray[np.str_], Array, NDArray[np.bool_]],
-    seen: NDArray[np.bool_],
+    simulated: SimulatedJets,
+    seen: tuple[NDArray[np.bool_], Array],
     *,
+    true: Mapping[str, ScaleFactors],
     method: str,
     sample: str,
 ) -> list[Metric]:
@@ -142,18 +159,21 @@ def applied_section(
 
     Args:
         file: what `write_correctionlib` wrote of `factors`, under `name`.
-        simulated: flavour, pT (GeV) and tag of each simulated jet.
-        seen: tag of each jet in data.
+        simulated: jets to which they are applied.
+        seen: tag and weight of each jet in data.
+        true: scale factors by flavour as they ought to be.
     """
-    flavour, pt, tagged = simulated
-    own = binned_efficiency(flavour, pt, tagged, {one.flavour: one.edges for one in factors})
+    flavour, pt, tagged, weights = simulated
+    edges = {FLAVOURS[one.flavour]: one.edges for one in factors}
+    own = binned_efficiency(flavour, pt, tagged, edges, weights)
+    kinds = {one: flavour == code for one, code in FLAVOURS.items()}
 
     def rate(found: NDArray[np.bool_], weights: Array) -> tuple[float, float]:
         passed = Survival(found.astype(np.float64), weights).efficiency([1.0])
         return float(passed.value[0]), float(passed.error[0])
 
     def corrected(systematic: str) -> tuple[float, float]:
-        return rate(tagged, event_weights(file, name, flavour, pt, tagged, systematic, own))
+        return rate(tagged, weights * event_weights(file, name, flavour, pt, tagged, systematic, own))
 
     def shift(sources: Iterable[str]) -> float:
         ends = [[corrected(variation(way, source))[0] for way in ("up", "down")] for source in sources]
@@ -163,9 +183,12 @@ def applied_section(
     systematic = shift({source: None for one in factors for source in one.systematic})
     after, error = corrected("central")
     fractions = {
-        "pseudo-data": rate(seen, np.ones(len(seen))),
-        "simulation": rate(tagged, np.ones(len(tagged))),
+        "pseudo-data": rate(*seen),
+        "simulation": rate(tagged, weights),
         "simulation with scale factors": (after, float(np.linalg.norm([error, statistical, systematic]))),
+        "simulation with true scale factors": rate(
+            tagged, weights * known_weights(true, kinds, pt, tagged, own)
+        ),
     }
     report.section("Applied")
     report.table(
@@ -175,7 +198,9 @@ def applied_section(
     report.text(
         f"`{file.name}` holds the scale factors for correctionlib, with all sources up and down. They are "
         f"those of one pseudo-experiment: of the last error, {100 * statistical:.2f} % are statistical and "
-        f"{100 * systematic:.2f} % systematic uncertainties of the scale factors."
+        f"{100 * systematic:.2f} % systematic uncertainties of the scale factors. They correct how often "
+        "jets of each flavour and pT are tagged, not how many of each there are: what remains with the true "
+        "ones is the simulation's mixture of jets."
     )
     return [
         Metric(

@@ -1,10 +1,11 @@
-"""Tagging efficiency of a flavour from pairs of jets: a combinatorial likelihood [1907.05120].
+"""Tagging efficiency of a flavour from pairs of jets: a combinatorial likelihood [1907.05120, 2109.10627].
 
 In ttbar -> e mu events with two jets both are mostly b-jets, in W -> cs decays one of the two is a c-jet. How
 many pairs have none, one or two tagged jets, in bins of both jets' pT and in regions of different purity,
-fixes the efficiency of the flavour looked for and how pure the pairs are, both at once and from data alone.
-The simulation says how the background is made up, how it divides among the regions, and how often its jets
-are tagged.
+fixes the efficiency of the flavour looked for, and for b-jets how pure the pairs are, both at once and from
+data alone. The simulation says how the background is made up, how it divides among the regions, and how often
+its jets are tagged. Of the jets of a W it says too how many are c-jets: W -> cs and W -> ud come as often and
+look alike.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ class Pairs:
         tagged: (N, 2) whether each jet passes the tagger.
         target: (N, 2) whether each jet is of the flavour looked for; known in simulation only, None for data.
         weights: (N,).
+        times: (N,) how often each of them is there, in pseudo-data; None: once.
     """
 
     bins: NDArray[np.int64]
@@ -44,9 +46,15 @@ class Pairs:
     tagged: NDArray[np.bool_]
     weights: Array
     target: NDArray[np.bool_] | None = None
+    times: Array | None = None
 
     def __len__(self) -> int:
         return len(self.region)
+
+    @property
+    def sums(self) -> Array:
+        """(N,) what each pair adds to a count."""
+        return self.weights if self.times is None else self.weights * self.times
 
     def efficiency(self, number: int) -> Array:
         """(number,) true efficiency of the flavour looked for in each pT bin; NaN where there is no such jet.
@@ -56,7 +64,7 @@ class Pairs:
         """
         if self.target is None:
             raise InputError("the true flavour of the jets is not known: only a simulation's efficiency is")
-        weights = np.repeat(self.weights, 2)[self.target.ravel()]
+        weights = np.repeat(self.sums, 2)[self.target.ravel()]
         bins, tagged = self.bins.ravel()[self.target.ravel()], self.tagged.ravel()[self.target.ravel()]
         with np.errstate(invalid="ignore"):
             return np.bincount(bins, weights * tagged, number) / np.bincount(bins, weights, number)
@@ -64,7 +72,8 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Efficiency:
-    """Efficiency in pT bins: (B,) values and their (B, B) statistical covariance."""
+    """Efficiency in pT bins: (B,) values and their (B, B) statistical covariance; NaN where the simulation
+    has no jet of the flavour."""
 
     value: Array
     covariance: Array
@@ -87,14 +96,22 @@ class PairLikelihood:
         bins: number of pT bins.
         regions: number of regions.
         signal: the kinds of pairs (f1, f2) that are the signal; all others are background.
+
+    Raises:
+        InputError: when the simulation does not say which jets are of the flavour, or has bins or regions
+            beyond those there are.
     """
 
     def __init__(
         self, simulation: Pairs, bins: int, regions: int, signal: tuple[tuple[int, int], ...] = ((1, 1),)
     ) -> None:
-        assert simulation.target is not None
+        if simulation.target is None:
+            raise InputError(
+                "simulated pairs need `target`: which of their jets are of the flavour looked for"
+            )
         self.bins, self.regions = bins, regions
-        flavour, weights = simulation.target.astype(np.int64), simulation.weights
+        self._check(simulation, "simulation")
+        flavour, weights = simulation.target.astype(np.int64), simulation.sums
         shape = (bins, bins, regions, 2, 2)
         pairs = _histogram([*simulation.bins.T, simulation.region, *flavour.T], shape, weights)
         pairs = np.maximum(pairs, 0.0)
@@ -117,28 +134,47 @@ class PairLikelihood:
         kinds = self.signal.numpy()
         self.free = torch.from_numpy(np.argwhere(pairs[..., kinds].sum(axis=(2, 3)) > 0))
         self.background = torch.from_numpy(np.flatnonzero(pairs[..., ~kinds].sum(axis=(0, 2, 3)) > 0))
-        truth = np.clip(np.nan_to_num(simulation.efficiency(bins), nan=0.5), 0.01, 0.99)
+        truth = simulation.efficiency(bins)
+        self.there = np.isfinite(truth)
+        truth = np.clip(np.nan_to_num(truth, nan=0.5), 0.01, 0.99)
         self.start = np.concatenate(
             [np.log(truth / (1 - truth)), np.zeros(len(self.free) + len(self.background))]
         )
 
     def fit(self, data: Pairs) -> Efficiency:
-        """The efficiency in data."""
-        counts = self.counts(data)
+        """The efficiency in data, whose weights enter its covariance.
+
+        Raises:
+            InputError: when data have bins or regions that there are not.
+        """
+        counts, variances = self.counts(data)
         # As many pairs as there are in data: from there the fit is short.
         start = self.start.copy()
         start[self.bins :] = np.log(counts.sum() / float(self.pairs.sum()))
-        fit: CountFit = fit_counts(self.expected, start, counts)
-        value = expit(fit.values[: self.bins])
+        fit: CountFit = fit_counts(self.expected, start, counts, variances)
+        value = np.where(self.there, expit(fit.values[: self.bins]), np.nan)
         slope = value * (1 - value)
         covariance = fit.covariance[: self.bins, : self.bins] * np.outer(slope, slope)
         return Efficiency(value, covariance, fit.valid)
 
-    def counts(self, data: Pairs) -> Array:
-        """(B, B, R, 2, 2) sums of weights by pT bins, region and tags."""
+    def counts(self, data: Pairs) -> tuple[Array, Array]:
+        """(B, B, R, 2, 2) sums of weights by pT bins, region and tags, and their variances."""
+        self._check(data, "data")
         where = [*data.bins.T, data.region, *data.tagged.astype(np.int64).T]
-        found = _histogram(where, (self.bins, self.bins, self.regions, 2, 2), data.weights)
-        return np.maximum(found, 0.0)
+        shape = (self.bins, self.bins, self.regions, 2, 2)
+        found = _histogram(where, shape, data.sums)
+        return np.maximum(found, 0.0), _histogram(where, shape, data.sums * data.weights)
+
+    def _check(self, pairs: Pairs, name: str) -> None:
+        """Raises InputError when pairs are in bins or regions that there are not."""
+        for what, values, number in (("bin", pairs.bins, self.bins), ("region", pairs.region, self.regions)):
+            outside = np.flatnonzero((values < 0) | (values >= number))
+            if len(outside):
+                found = values.ravel()[outside[0]]
+                raise InputError(
+                    f"{name}: a pair in {what} {found}, but they are 0 to {number - 1}; "
+                    "leave out pairs with a jet beyond the edges"
+                )
 
     def expected(self, theta: Tensor) -> Tensor:
         """Expected counts, in the shape of `counts`, from logits of the efficiency and logarithms of k."""

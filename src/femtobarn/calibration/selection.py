@@ -33,10 +33,11 @@ def jet_rows(jets: ak.Array, number: tuple[int, int]) -> list[Index]:
 
 
 def dilepton_pairs(jets: ak.Array, mass: float = 175.0) -> tuple[Index, Index]:
-    """The two hardest jets of events with an electron, a muon and two or three jets [1907.05120, Section 5].
+    """The two hardest jets of events with an electron, a muon and two or three jets, after 1907.05120.
 
-    Each jet is given to another lepton, so that the sum of the squared masses is smallest; a jet and a lepton
-    of the same top weigh less than the top. The region is the number of masses above `mass` (GeV).
+    Ours are the three jets: more pairs, of which fewer are bb. The leptons' charges are not looked at. Each
+    jet is given to another lepton, so that the sum of the squared masses is smallest; a jet and a lepton of
+    the same top weigh less than the top. The region is the number of masses above `mass` (GeV).
 
     Returns:
         rows (N, 2) of the jets, and region (N,).
@@ -53,7 +54,8 @@ def dilepton_pairs(jets: ak.Array, mass: float = 175.0) -> tuple[Index, Index]:
 def w_pairs(
     jets: ak.Array, tagged: NDArray[np.bool_], edges: Sequence[float] = (1.0, 4.0)
 ) -> tuple[Index, Index]:
-    """The jets of the W in events with one lepton and four or five jets, two of them from tops and tagged.
+    """The jets of the W in events with one lepton and four or five jets, two of them from tops and tagged,
+    after 2109.10627.
 
     Of the twelve ways to share out the four hardest jets the one is taken that is most like ttbar: the W's
     jets have its mass, with one more that of the top, and the last makes less than the top's with the lepton.

@@ -214,7 +214,7 @@ def reconstruct(
     # Electrons radiate: their momentum comes out low by a fraction with a long tail.
     kept = 1 - 0.9 * rng.beta(0.3, 2.0, len(c)) * (kind == 11)
     q_over_p = c.q_over_p / kept + g[4] * sigma.q_over_p
-    off = displacement(c.perigee, settings)
+    off = displacement(c.perigee, settings) * (hits.innermost > 0)
     measured = Perigee(
         c.d0 + g[0] * sigma.d0 + off[0],
         c.z0 + (g[1] * sigma.z0 + off[1]) / np.sin(c.theta),

@@ -24,16 +24,21 @@ class CountFit(NamedTuple):
     valid: bool
 
 
-def fit_counts(expected: Callable[[Tensor], Tensor], start: Array, counts: Array) -> CountFit:
+def fit_counts(
+    expected: Callable[[Tensor], Tensor], start: Array, counts: Array, variances: Array | None = None
+) -> CountFit:
     """Maximise prod_k Poisson(n_k | mu_k(theta)) by iminuit, with gradients from torch.
 
-    Counts may be sums of weights. The covariance is the inverse of Fisher's information,
-    I_ab = sum_k (dmu_k/da) (dmu_k/db) / mu_k, at the maximum.
+    The covariance is the inverse of Fisher's information, I_ab = sum_k (dmu_k/da) (dmu_k/db) / mu_k, at the
+    maximum. Of sums of weights w it is I^-1 J I^-1, where each term of J counts sum_k w^2 / sum_k w times as
+    much as in I: the variance of such a sum is as many times its expectation.
 
     Args:
         expected: parameters (P,) to expected counts, of any shape; all positive.
         start: (P,) first guess.
-        counts: in the shape of the expected ones.
+        counts: in the shape of the expected ones; may be sums of weights.
+        variances: sums of squared weights, in the same shape; None: the counts are numbers of events. Where
+            there are none, a count varies as it does on average.
     """
     observed = torch.as_tensor(counts, dtype=torch.float64)
 
@@ -58,5 +63,11 @@ def fit_counts(expected: Callable[[Tensor], Tensor], start: Array, counts: Array
             break
     best = torch.as_tensor(np.array(minuit.values))
     slopes = torch.func.jacrev(expected)(best).reshape(-1, len(best))
-    information = slopes.T @ (slopes / expected(best).reshape(-1, 1))
-    return CountFit(best.numpy(), np.linalg.pinv(information.numpy(), hermitian=True), bool(minuit.valid))
+    terms = slopes / expected(best).reshape(-1, 1)
+    covariance = np.linalg.pinv((slopes.T @ terms).numpy(), hermitian=True)
+    if variances is not None:
+        average = variances.sum() / max(counts.sum(), 1e-12)
+        size = np.where(counts > 0, variances / np.where(counts > 0, counts, 1.0), average)
+        scatter = (slopes * torch.as_tensor(size).reshape(-1, 1)).T @ terms
+        covariance = covariance @ scatter.numpy() @ covariance
+    return CountFit(best.numpy(), covariance, bool(minuit.valid))
