@@ -20,6 +20,7 @@ from femtobarn.evaluate.metrics import Survival, rejection
 from femtobarn.evaluate.numbers import percent, shown_metric
 from femtobarn.evaluate.report import Report
 from femtobarn.evaluate.result import At, Metric, Result, combine, read_references, with_references
+from femtobarn.evaluate.sculpting import sculpting, shapes_figure
 from femtobarn.evaluate.style import Caption, lines_for
 from femtobarn.learn.method import Classifier
 from femtobarn.learn.model_files import load
@@ -56,6 +57,9 @@ LABELS = {"dips": "DIPS", "gn1x": "GN1X", "gn2x": "GN2X"}
 NAMES = {"qcd": "QCD", "top": "Top", "hcc": "$H \\to cc$"}
 WORDS = {"qcd": "QCD jets", "top": "tops", "hcc": "H → cc"}
 EFFICIENCIES = (0.5, 0.6, 0.7)
+SHAPED = 0.5
+"""Efficiency of the cut whose effect on the mass of QCD jets is shown."""
+MASSES = np.linspace(50.0, 220.0, 18)
 PUBLISHED = Path(__file__).with_suffix(".csv")
 
 
@@ -169,9 +173,10 @@ def trained(settings: XbbSettings, run: Run, unit: Unit, jets: dict[str, Sample]
 
 
 class Truth(dict[str, NDArray[np.bool_]]):
-    """Which test jets are of each class, and their weights."""
+    """Which test jets are of each class, their weights and masses (GeV)."""
 
     weights: NDArray[np.float64]
+    mass: NDArray[np.float64]
 
 
 def truth(test: Sample) -> Truth:
@@ -181,6 +186,7 @@ def truth(test: Sample) -> Truth:
     found = Truth({name: label == names.index(name) for name in CLASSES})
     assert test.weights is not None
     found.weights = test.weights.astype(np.float64) * test.column("mcEventWeight")
+    found.mass = test.column("mass").astype(np.float64)
     return found
 
 
@@ -195,11 +201,25 @@ def survival(found: NDArray[np.float64], of: Truth, name: str) -> Survival:
     return Survival(found[of[name]], of.weights[of[name]], name)
 
 
+def left(found: NDArray[np.float64], of: Truth, point: float) -> NDArray[np.bool_]:
+    """Which of the QCD jets a cut leaves that has an efficiency of `point` for H -> bb."""
+    cut = float(survival(found, of, "hbb").threshold([point])[0])
+    return np.asarray(found[of["qcd"]] >= cut)
+
+
 def measured(unit: Unit, found: NDArray[np.float64], of: Truth) -> list[Metric]:
-    """Rejections of the other classes at fixed efficiency of H -> bb."""
-    metrics = []
+    """Rejections of the other classes at fixed efficiency of H -> bb; what the cut does to the QCD mass."""
+    qcd = of["qcd"]
+    shape = sculpting(of.mass[qcd], left(found, of, SHAPED), MASSES, of.weights[qcd])
+    at: At = {"hbb_efficiency": SHAPED}
+    metrics = [
+        Metric(name=name, at=at, method=unit.method, sample="QCD jets", value=value, error=error,
+               seeds=[unit.seed])
+        for name, value, error in (("mass_jsd", shape.distance, shape.error),
+                                   ("mass_jsd_random", shape.chance, shape.spread))
+    ]  # fmt: skip
     for point in EFFICIENCIES:
-        at: At = {"hbb_efficiency": point}
+        at = {"hbb_efficiency": point}
         for name in NAMES:
             result = rejection(survival(found, of, "hbb"), survival(found, of, name), point)
             metrics.append(
@@ -245,6 +265,21 @@ def page(settings: XbbSettings, run: Run, result: Result, folders: dict[Unit, Pa
             efficiencies=(0.3, 1.0), marks=EFFICIENCIES,
         )  # fmt: skip
         report.figure(figure, f"Rejection of {WORDS[name]} against the efficiency of H → bb.", f"roc-{name}")
+    qcd = of["qcd"]
+    passed = {method: left(found, of, SHAPED) for method, found in scores.items()}
+    shapes = [
+        f"{LABELS[method]} {shown_metric(metric)}"
+        for method in scores
+        if (metric := result.find("mass_jsd", method, hbb_efficiency=SHAPED)) is not None
+    ]
+    chance = result.find("mass_jsd_random", next(iter(scores)), hbb_efficiency=SHAPED)
+    report.figure(
+        shapes_figure(MASSES, of.mass[qcd], passed, lines_for(list(scores), LABELS), caption,
+                      xlabel="Jet mass [GeV]", weights=of.weights[qcd]),
+        f"Mass of QCD jets before and after a cut that keeps {percent(SHAPED)} of H → bb. Jensen-Shannon "
+        f"distances: {', '.join(shapes)}; of cuts at random {shown_metric(chance) if chance else '–'}.",
+        "mass-qcd",
+    )  # fmt: skip
     for method, folder in first.items():
         model = load(folder / "model")
         shutil.copytree(folder / "model", run.out / method, dirs_exist_ok=True)
