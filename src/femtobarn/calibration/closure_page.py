@@ -113,8 +113,9 @@ def closure_section(
         "by small samples that all have subtracted."
     )
     report.table(columns, rows, text)
-    shifts = [[name, *(f"{one[k]:+.4f}" for one in first.systematic.values())] for k, name in enumerate(bins)]
-    report.table(["pT [GeV]", *first.systematic], shifts, "Shift by one standard deviation of each source.")
+    largest = sorted(first.systematic.items(), key=lambda item: -float(np.linalg.norm(item[1])))
+    shifts = [[source, *(f"{value:+.4f}" for value in shift)] for source, shift in largest]
+    report.table(["pT [GeV]", *bins], shifts, "Shift by one standard deviation of each source.")
     offsets = [
         [name, *(f"{value[k]:+.3f} ± {error[k]:.3f}" for value, error in checks.values())]
         for k, name in enumerate(bins)
