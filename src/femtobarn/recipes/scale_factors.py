@@ -87,8 +87,9 @@ def scale_factors(settings: ScaleFactorSettings, run: Run) -> Result:
         "that hold the same collisions, each jet tagged by chance: as often as jets like it are in data, or "
         "in the simulation. So the pools do not differ by fluctuations, which all pseudo-experiments would "
         "share. b-jets are measured first, light ones with the tags of simulated b-jets corrected, c-jets "
-        "with those of both. The samples as they are, with their own collisions and tags, are measured too, "
-        "all at once."
+        "with those of both; jets of a flavour that is measured later are tagged in both pools as in data: "
+        "nuisances at zero mean that the simulation is right about them. The samples as they are, with their "
+        "own collisions and tags, are measured too, all at once."
     )
     found: dict[str, ScaleFactors] = {}
     known: dict[str, ScaleFactors] = {}
