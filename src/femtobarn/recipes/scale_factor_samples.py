@@ -161,7 +161,9 @@ class Calibration:
             flavour: `b`, `c` or `light`.
             known: scale factors of other flavours, by which the simulation is corrected; they are wrong by
                 their uncertainties, whose sources are those of the measurement too.
-            alike: data and simulation hold the same collisions, with tags by chance as each has them.
+            alike: data and simulation hold the same collisions, with tags by chance as each has them. Jets of
+                flavours of which nothing is known have the tags of data in both: nuisances at zero mean that
+                the simulation is right about them.
             negative: light jets by negative tags.
         """
         edges = np.array(EDGES[flavour], dtype=np.float64)
@@ -172,6 +174,10 @@ class Calibration:
         chances = [
             self.chance[kind](self.features(jets)) for kind, jets in zip(self.chance, both, strict=True)
         ]
+        if alike:
+            kinds = _kinds(ak.to_numpy(both[0].HadronConeExclTruthLabelID))
+            own = np.any([kinds[name] for name in (flavour, *known)], axis=0)
+            chances[1] = np.where(own, chances[1], chances[0])
         if flavour == "light":
             (counted, one), (believed, other) = (
                 self.counted(jets, by, alike, negative, known, corrected)
