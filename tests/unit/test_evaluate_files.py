@@ -64,6 +64,25 @@ def test_stored_probabilities_make_the_discriminant(file: Path, tmp_path: Path) 
     assert together > alone  # p_b alone does not know how light-like the rest is
 
 
+def test_jets_without_a_finite_pt_are_left_out_and_counted(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = open_sample(file).read()
+    pt = ak.to_numpy(rows.pt).copy()
+    pt[:7] = np.nan
+    with AtlasWriter(
+        tmp_path / "broken.h5", {"flavour_label": ["bjets", "cjets", "ujets", "taujets"]}
+    ) as out:
+        out.append(ak.with_field(rows, pt, "pt"))
+    fields = [{flavour: f"stored_p{flavour}" for flavour in "bcu"}]
+    sizes = [
+        sum(evaluate_files([str(one)], scores=fields, out=tmp_path / "page").sizes.values())
+        for one in (file, tmp_path / "broken.h5")
+    ]
+    assert "'pt' of 7 of" in capsys.readouterr().err
+    assert sizes[0] - sizes[1] == 7
+
+
 def test_a_label_that_is_not_there(file: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="flavour_lable"):
         evaluate_files([str(file)], scorer=Toy(), label="flavour_lable", out=tmp_path)

@@ -86,7 +86,16 @@ def evaluate_files(
     known = {name: cut for name, cut in cuts.items() if name.removeprefix("abs_") in sample.schema.scalars}
     if split is None:
         split = "all" if scorer is None else unseen_split(sample)
-    sample = sample.select(**known) if split == "all" else sample.split(split).select(**known)
+    sample = sample if split == "all" else sample.split(split)
+    for name in (cut.removeprefix("abs_") for cut in known):
+        broken = int((~np.isfinite(sample.column(name))).sum())
+        if broken:
+            print(
+                f"note: {sample.where}: '{name}' of {broken:,} of {len(sample):,} jets is not finite; "
+                "they are left out",
+                file=sys.stderr,
+            )
+    sample = sample.select(**known)
     label = _field(sample, label, collection)
     result = Result.start("evaluate", "file", 0)
     result.sizes = {sample.name: len(sample)}
