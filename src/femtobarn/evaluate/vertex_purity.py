@@ -145,6 +145,6 @@ def purity_figure(scans: Sequence[PurityScan], caption: Caption) -> Figure:
         axes.margins(0.06)
         axes.set_xlabel("Purity of the vertices")
         axes.set_ylabel("Inclusive $b$-vertex efficiency")
-        axes.legend(loc="lower left")
+        axes.legend(loc="best")
         headline(axes, caption)
     return figure
